@@ -1,0 +1,23 @@
+//! Fixed names: API group, annotations, field manager, environment, paths, exit codes.
+
+/// API group of the sample kind and of the operator's resource; prefix of annotations and labels.
+pub const GROUP: &str = "k8sasbackend.com";
+/// Kubernetes field manager of every write that a sidecar makes.
+pub const FIELD_MANAGER: &str = "kab-sidecar";
+/// Annotation that keeps `meta.expiresAt` of an entity (RFC 3339).
+pub const EXPIRES_AT: &str = "k8sasbackend.com/expires-at";
+/// Environment variable that tells the app where its entity API is.
+pub const APP_URL_VARIABLE: &str = "KAB_URL";
+/// Prefix of the environment variables that override the sidecar's configuration; `__` stands between levels.
+pub const ENVIRONMENT_PREFIX: &str = "KAB";
+/// Where the sidecar looks for its configuration when no `--config` is given.
+pub const DEFAULT_CONFIG: &str = "/etc/kab/sidecar.yaml";
+/// Compacted topic in which each bridge keeps how far it has come.
+pub const POSITIONS_TOPIC: &str = "kab.positions";
+/// Exit code for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
+pub const EXIT_CONFIGURATION: u8 = 64;
+
+/// The topic of a kind: `GROUP.PLURAL`.
+pub fn topic(group: &str, plural: &str) -> String {
+    if group.is_empty() { plural.to_owned() } else { format!("{group}.{plural}") }
+}
