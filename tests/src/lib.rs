@@ -1,1 +1,1 @@
-//! Filled in below.
+//! Runs our programs against a real cluster: for the tests here and for the demo.
