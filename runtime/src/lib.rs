@@ -1,1 +1,11 @@
-//! Filled in below.
+//! Plumbing of our binaries: telemetry, shutdown, supervised tasks, readiness, the admin server, the Kubernetes client.
+//!
+//! Knows nothing of entities, records or hooks: what a process needs whatever it does. `main.rs` and the composition root of each
+//! binary call it.
+
+pub mod admin;
+pub mod kubernetes;
+pub mod readiness;
+pub mod shutdown;
+pub mod tasks;
+pub mod telemetry;
