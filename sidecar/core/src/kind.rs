@@ -32,3 +32,43 @@ impl Kind {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn todo() -> Kind {
+        Kind {
+            group: "k8sasbackend.com".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Todo".to_owned(),
+            plural: "todos".to_owned(),
+            namespaced: true,
+            has_spec: true,
+            has_status: true,
+            owned: true,
+        }
+    }
+
+    pub(crate) fn config_map() -> Kind {
+        Kind {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            plural: "configmaps".to_owned(),
+            namespaced: true,
+            has_spec: false,
+            has_status: false,
+            owned: true,
+        }
+    }
+
+    #[test]
+    fn names_leave_the_core_group_out() {
+        assert_eq!(
+            (todo().api_version(), todo().full_name()),
+            ("k8sasbackend.com/v1".into(), "todos.k8sasbackend.com".into())
+        );
+        assert_eq!((config_map().api_version(), config_map().full_name()), ("v1".into(), "configmaps".into()));
+    }
+}

@@ -3,15 +3,16 @@
 //! What must not be wrong lives here, where tables and property tests reach it; `sidecar` feeds it and carries out
 //! what it decides.
 
-pub mod kind;
-pub mod version;
-pub mod entity;
-pub mod schema;
-pub mod mapping;
-pub mod write;
-pub mod refusal;
-pub mod selector;
-pub mod query;
+pub mod backoff;
 pub mod cache;
-pub mod watch;
+pub mod entity;
 pub mod feed;
+pub mod kind;
+pub mod mapping;
+pub mod query;
+pub mod refusal;
+pub mod schema;
+pub mod selector;
+pub mod version;
+pub mod watch;
+pub mod write;

@@ -1,7 +1,24 @@
 //! From a Kubernetes object to an entity, by slices: the API server's JSON is cut and joined, no tree is built.
+//!
+//! Owns the business shape's bytes: `{"id":…,<own fields verbatim>,"status":…,"meta":{…}}`. The informer and the store call it.
 
-use crate::entity::Entity;
+mod members;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use contract::entity::RESERVED_FIELDS;
+use contract::names::EXPIRES_AT;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use crate::entity::{Entity, Key};
 use crate::kind::Kind;
+use crate::version::Version;
+use members::Members;
 
 /// Why an object cannot become an entity.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +32,43 @@ pub enum MappingError {
         /// What stood there.
         version: String,
     },
+    /// A watch told an event that does not exist.
+    #[error("failed to read a watch event of type {event:?}: unknown")]
+    Event {
+        /// What stood there.
+        event: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    uid: Option<String>,
+    #[serde(borrow)]
+    resource_version: Cow<'a, str>,
+    #[serde(default)]
+    generation: Option<i64>,
+    #[serde(default)]
+    creation_timestamp: Option<String>,
+    #[serde(default)]
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(borrow, default)]
+    annotations: Option<Members<'a>>,
+}
+
+/// Where the parts of an object stand.
+#[derive(Default)]
+struct Parts<'a> {
+    metadata: Option<&'a RawValue>,
+    status: Option<&'a RawValue>,
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
 /// The entity in an object as the API server sent it.
@@ -22,6 +76,128 @@ pub enum MappingError {
 /// # Errors
 /// When the text is not an object's JSON or its version is not a number.
 pub fn entity(kind: &Kind, object: &[u8]) -> Result<Entity, MappingError> {
-    let _ = (kind, object);
-    todo!()
+    let parts = parts(kind, object)?;
+    let metadata: Metadata<'_> = serde_json::from_str(parts.metadata.map_or("{}", RawValue::get))?;
+    let version = version(&metadata.resource_version)?;
+    let annotated = metadata.annotations.as_ref().is_some_and(|Members(annotations)| !annotations.is_empty());
+    let json = shape(&parts, &metadata)?;
+    Ok(Entity {
+        key: Key { namespace: metadata.namespace.map(Arc::from), id: Arc::from(metadata.name) },
+        version,
+        uid: metadata.uid.unwrap_or_default().into(),
+        labels: metadata
+            .labels
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, value)| (name.into_boxed_str(), value.into_boxed_str()))
+            .collect(),
+        deleting: metadata.deletion_timestamp.is_some(),
+        annotated,
+        json,
+    })
 }
+
+/// A resourceVersion as the API server writes it.
+pub(crate) fn version(text: &str) -> Result<Version, MappingError> {
+    text.parse().map_err(|_| MappingError::Version { version: text.to_owned() })
+}
+
+fn parts<'a>(kind: &Kind, object: &'a [u8]) -> Result<Parts<'a>, MappingError> {
+    let Members(members) = serde_json::from_slice(object)?;
+    let mut parts = Parts::default();
+    for (name, value) in members {
+        match name.as_ref() {
+            "metadata" => parts.metadata = Some(value),
+            "status" => parts.status = Some(value).filter(|status| status.get() != "null"),
+            "spec" if kind.has_spec => {
+                let spec: Option<Members<'a>> = serde_json::from_str(value.get())?;
+                parts.fields = spec.map(|Members(fields)| fields).unwrap_or_default();
+            }
+            "apiVersion" | "kind" => {}
+            _ if kind.has_spec => {}
+            _ => parts.fields.push((name, value)),
+        }
+    }
+    // A schema that declares them is refused; one that allows any field may still let them through.
+    parts.fields.retain(|(name, _)| !RESERVED_FIELDS.contains(&name.as_ref()));
+    Ok(parts)
+}
+
+fn shape(parts: &Parts<'_>, metadata: &Metadata<'_>) -> Result<Bytes, serde_json::Error> {
+    let fields: usize = parts.fields.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum();
+    let status = parts.status.map_or(0, |status| status.get().len());
+    let labels: usize = metadata.labels.iter().flatten().map(|(name, value)| name.len() + value.len() + 6).sum();
+    let mut out = Vec::with_capacity(fields + status + labels + 2 * metadata.name.len() + 384);
+    out.extend_from_slice(b"{\"id\":");
+    serde_json::to_writer(&mut out, &metadata.name)?;
+    for (name, value) in &parts.fields {
+        out.push(b',');
+        serde_json::to_writer(&mut out, name)?;
+        out.push(b':');
+        push(&mut out, value);
+    }
+    if let Some(status) = parts.status {
+        out.extend_from_slice(b",\"status\":");
+        push(&mut out, status);
+    }
+    out.extend_from_slice(b",\"meta\":{\"version\":");
+    serde_json::to_writer(&mut out, &metadata.resource_version)?;
+    out.extend_from_slice(b",\"generation\":");
+    serde_json::to_writer(&mut out, &metadata.generation.unwrap_or_default())?;
+    out.extend_from_slice(b",\"uid\":");
+    serde_json::to_writer(&mut out, metadata.uid.as_deref().unwrap_or_default())?;
+    if let Some(namespace) = &metadata.namespace {
+        out.extend_from_slice(b",\"namespace\":");
+        serde_json::to_writer(&mut out, namespace)?;
+    }
+    out.extend_from_slice(b",\"createdAt\":");
+    serde_json::to_writer(&mut out, metadata.creation_timestamp.as_deref().unwrap_or_default())?;
+    out.extend_from_slice(b",\"expiresAt\":");
+    match expires_at(metadata) {
+        Some(expires_at) => push(&mut out, expires_at),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"labels\":");
+    match &metadata.labels {
+        Some(labels) => serde_json::to_writer(&mut out, labels)?,
+        None => out.extend_from_slice(b"{}"),
+    }
+    out.extend_from_slice(if metadata.deletion_timestamp.is_some() {
+        b",\"deleting\":true}}"
+    } else {
+        b",\"deleting\":false}}"
+    });
+    // Exactly as long as needed: this is what the cache keeps.
+    Ok(Bytes::from(out.into_boxed_slice()))
+}
+
+/// The annotation's value, still quoted. An empty one counts as none.
+fn expires_at<'a>(metadata: &Metadata<'a>) -> Option<&'a RawValue> {
+    let Members(annotations) = metadata.annotations.as_ref()?;
+    let (_, value) = annotations.iter().find(|(name, _)| name == EXPIRES_AT)?;
+    Some(*value).filter(|value| value.get() != "\"\"")
+}
+
+/// Copies a value, without the white space of one that was printed for people: it would break lines of an event stream, and
+/// costs memory. Strings cannot hold a line break or a tab, so one of these shows such a value; single spaces stay.
+fn push(out: &mut Vec<u8>, value: &RawValue) {
+    let text = value.get().as_bytes();
+    if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r' | b'\t')) {
+        return out.extend_from_slice(text);
+    }
+    let (mut in_string, mut escaped) = (false, false);
+    for &byte in text {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+        } else if byte.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = byte == b'"';
+        }
+        out.push(byte);
+    }
+}
+
+#[cfg(test)]
+mod tests;
