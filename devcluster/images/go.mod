@@ -1,0 +1,3 @@
+module k8sasbackend.com/devcluster/images
+
+go 1.24
