@@ -38,8 +38,10 @@ pub struct Meta {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub created_at: String,
     /// RFC 3339; when the entity is to be deleted, if ever.
+    #[schemars(extend("format" = "date-time"))]
     pub expires_at: Option<String>,
     /// Kubernetes labels.
     #[serde(default)]

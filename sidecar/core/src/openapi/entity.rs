@@ -1,0 +1,103 @@
+//! The schemas of one kind: the entity as it is read, written, patched and listed.
+//!
+//! Owns how a kind's own fields and the shape's `id`, `status` and `meta` make one object. Called by `openapi` alone.
+
+use serde_json::{Map, Value, json};
+
+use super::dialect::{Shape, convert, strings};
+use super::names::Names;
+use super::shared::reference;
+use crate::schema::Schema;
+
+/// The components of a kind.
+pub(super) fn schemas(names: &Names, schema: &Schema, owned: bool) -> Vec<(String, Value)> {
+    let name = &names.one;
+    let mut components = vec![(name.clone(), entity(names, schema)), (format!("{name}List"), list(names))];
+    if let Some(status) = &schema.status {
+        components.push((format!("{name}Status"), convert(status, Shape::Read)));
+    }
+    if owned {
+        components.push((format!("{name}Write"), write(schema)));
+        components.push((format!("{name}Patch"), patch(schema)));
+    }
+    components
+}
+
+fn entity(names: &Names, schema: &Schema) -> Value {
+    let mut own = vec![
+        ("id", json!({ "type": "string", "description": "Unique within the namespace, and never changed." })),
+        ("meta", reference("schemas", "Meta")),
+    ];
+    if schema.status.is_some() {
+        own.push(("status", reference("schemas", &format!("{}Status", names.one))));
+    }
+    // An object without a spec has none of its fields.
+    shaped(&schema.fields, Shape::Read, own, &["id", "meta"], schema.fields_required)
+}
+
+fn write(schema: &Schema) -> Value {
+    let own = vec![
+        (
+            "id",
+            json!({ "type": "string", "maxLength": 253, "description": "Must be the URL's where the URL has one; one is made up where neither has." }),
+        ),
+        ("meta", reference("schemas", "MetaWrite")),
+        ("status", json!({ "description": "Ignored, so that an entity can be sent back as it was read." })),
+    ];
+    shaped(&schema.fields, Shape::Write, own, &[], true)
+}
+
+fn patch(schema: &Schema) -> Value {
+    let own = vec![
+        ("id", json!({ "type": "string", "maxLength": 253, "description": "Must be the URL's." })),
+        ("meta", reference("schemas", "MetaPatch")),
+        ("status", json!({ "description": "Ignored." })),
+    ];
+    shaped(&schema.fields, Shape::Patch, own, &[], false)
+}
+
+/// The kind's own fields with the shape's members beside them. `demanded` says whether the fields that the kind requires must be there.
+fn shaped(fields: &Value, shape: Shape, own: Vec<(&str, Value)>, required: &[&str], demanded: bool) -> Value {
+    let mut target = match convert(fields, shape) {
+        Value::Object(target) => target,
+        _ => Map::new(),
+    };
+    // These speak of the fields alone and would count or compare the shape's members too.
+    for keyword in ["default", "enum", "examples", "maxProperties", "minProperties", "readOnly", "title"] {
+        target.remove(keyword);
+    }
+    target.insert("type".to_owned(), json!("object"));
+    let open = fields.get("x-kubernetes-preserve-unknown-fields").is_some_and(|open| open == &json!(true));
+    if open {
+        target.entry("additionalProperties").or_insert(json!(true));
+    }
+    let mut all: Vec<String> = required.iter().map(|name| (*name).to_owned()).collect();
+    if demanded {
+        all.extend(strings(target.get("required")).into_iter().map(str::to_owned));
+    }
+    all.sort_unstable();
+    match all.as_slice() {
+        [] => target.remove("required"),
+        all => target.insert("required".to_owned(), json!(all)),
+    };
+    let properties = target.entry("properties").or_insert_with(|| json!({}));
+    if let Value::Object(properties) = properties {
+        properties.extend(own.into_iter().map(|(name, schema)| (name.to_owned(), schema)));
+    }
+    Value::Object(target)
+}
+
+fn list(names: &Names) -> Value {
+    json!({
+        "type": "object",
+        "description": format!("{} and how far the list goes.", names.many),
+        "required": ["items", "meta", "nextPageToken"],
+        "properties": {
+            "items": { "type": "array", "items": reference("schemas", &names.one) },
+            "meta": reference("schemas", "ListMeta"),
+            "nextPageToken": {
+                "type": ["string", "null"], "description": "`pageToken` of the next page; null on the last one."
+            }
+        }
+    })
+}

@@ -1,0 +1,235 @@
+//! What all kinds share in a document: parameters, headers, problems, `Meta`, and the list of kinds.
+//!
+//! Owns the components whose names do not depend on a kind. Called by `openapi` and `operations`.
+
+use contract::entity::Meta;
+use contract::problem::{Code, MEDIA_TYPE, Problem};
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+/// Every problem that some operation names. What is not here can befall any request, and is told by the `default` answer.
+const PROBLEMS: [Code; 11] = [
+    Code::BadRequest,
+    Code::Forbidden,
+    Code::NotFound,
+    Code::Conflict,
+    Code::PreconditionFailed,
+    Code::TooLarge,
+    Code::UnsupportedMediaType,
+    Code::Invalid,
+    Code::TooManyRequests,
+    Code::Unavailable,
+    Code::Timeout,
+];
+
+/// The names of all shared schemas: no kind's components may be called so.
+pub(super) const SCHEMAS: [&str; 8] =
+    ["FieldError", "KindList", "ListMeta", "Meta", "MetaPatch", "MetaWrite", "Problem", "ServedKind"];
+
+/// The answer that any request may get beside those that its operation names.
+const ANY_PROBLEM: &str = "AnyProblem";
+
+/// A reference to a component.
+pub(super) fn reference(section: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{section}/{name}") })
+}
+
+/// `responses` of an operation for these problems, and for any other.
+pub(super) fn problems(codes: &[Code]) -> Map<String, Value> {
+    let mut responses: Map<String, Value> =
+        codes.iter().map(|code| (code.status().to_string(), reference("responses", &component(*code)))).collect();
+    responses.insert("default".to_owned(), reference("responses", ANY_PROBLEM));
+    responses
+}
+
+/// The shared schemas.
+pub(super) fn schemas() -> Map<String, Value> {
+    let mut schemas = contract_schemas();
+    let labels = "Labels, as Kubernetes knows them; `labelSelector` looks at them.";
+    let expires_at = "When the entity is to be deleted, if ever.";
+    let own = [
+        (
+            "MetaWrite",
+            json!({
+                "type": "object",
+                "description": "The writable part of `meta`. The rest is ignored, so that an entity can be sent back as it was read; it must not contradict the URL.",
+                "properties": {
+                    "labels": { "type": "object", "description": labels, "additionalProperties": { "type": "string" } },
+                    "expiresAt": { "type": ["string", "null"], "format": "date-time", "description": expires_at }
+                }
+            }),
+        ),
+        (
+            "MetaPatch",
+            json!({
+                "type": "object",
+                "description": "A change of the writable part of `meta`; null removes.",
+                "properties": {
+                    "labels": {
+                        "type": ["object", "null"], "description": labels, "additionalProperties": { "type": ["string", "null"] }
+                    },
+                    "expiresAt": { "type": ["string", "null"], "format": "date-time", "description": expires_at }
+                }
+            }),
+        ),
+        (
+            "ListMeta",
+            json!({
+                "type": "object",
+                "description": "What is known of a list as a whole.",
+                "required": ["version"],
+                "properties": {
+                    "version": { "type": "string", "description": "Every change up to this version is in the list." }
+                }
+            }),
+        ),
+        (
+            "KindList",
+            json!({
+                "type": "object",
+                "description": "The kinds served here.",
+                "required": ["items"],
+                "properties": { "items": { "type": "array", "items": reference("schemas", "ServedKind") } }
+            }),
+        ),
+        (
+            "ServedKind",
+            json!({
+                "type": "object",
+                "description": "A kind served here.",
+                "required": ["apiVersion", "kind", "plural", "path", "namespaced", "namespaces", "owned"],
+                "properties": {
+                    "apiVersion": { "type": "string", "description": "`GROUP/VERSION`.", "examples": ["k8sasbackend.com/v1"] },
+                    "kind": { "type": "string", "examples": ["Todo"] },
+                    "plural": { "type": "string", "examples": ["todos"] },
+                    "path": { "type": "string", "description": "Where its entities are.", "examples": ["/v1/todos"] },
+                    "namespaced": { "type": "boolean", "description": "Whether its entities live in namespaces." },
+                    "namespaces": {
+                        "description": "The namespaces served; `all` for every one.",
+                        "anyOf": [{ "const": "all" }, { "type": "array", "items": { "type": "string" } }]
+                    },
+                    "owned": { "type": "boolean", "description": "Whether it can be written here." }
+                }
+            }),
+        ),
+    ];
+    schemas.extend(own.map(|(name, schema)| (name.to_owned(), schema)));
+    schemas
+}
+
+/// `Meta`, `Problem` and `FieldError`, from the very types that are sent.
+fn contract_schemas() -> Map<String, Value> {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    let mut generator = settings.into_generator();
+    generator.subschema_for::<Meta>();
+    generator.subschema_for::<Problem>();
+    let mut schemas = generator.take_definitions(true);
+    // What the types cannot say: which members are sent even when there is nothing to say (null and {}), and which are then left out.
+    amend(&mut schemas, "/Meta/required", |required| {
+        if let Value::Array(names) = required {
+            names.extend([json!("expiresAt"), json!("labels")]);
+        }
+    });
+    amend(&mut schemas, "/Meta/properties/labels", |labels| {
+        if let Value::Object(labels) = labels {
+            labels.remove("default");
+        }
+    });
+    for optional in ["/Meta/properties/namespace/type", "/Problem/properties/instance/type"] {
+        amend(&mut schemas, optional, |of| *of = json!("string"));
+    }
+    amend(&mut schemas, "/Problem/properties/status", |status| {
+        *status = json!({ "type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status." });
+    });
+    schemas
+}
+
+/// Changes what stands at a pointer; the shape of the contract's types is pinned by the golden document.
+fn amend(schemas: &mut Map<String, Value>, pointer: &str, change: impl FnOnce(&mut Value)) {
+    let (name, within) = pointer.trim_start_matches('/').split_once('/').unwrap_or((pointer, ""));
+    if let Some(place) = schemas.get_mut(name).and_then(|schema| schema.pointer_mut(&format!("/{within}"))) {
+        change(place);
+    }
+}
+
+/// The shared parameters.
+pub(super) fn parameters() -> Value {
+    let header = |name: &str, schema: Value, description: &str| json!({ "name": name, "in": "header", "schema": schema, "description": description });
+    let query = |name: &str, schema: Value, description: &str| json!({ "name": name, "in": "query", "schema": schema, "description": description });
+    json!({
+        "Id": {
+            "name": "id", "in": "path", "required": true,
+            "schema": { "type": "string", "maxLength": 253 },
+            "description": "The entity's id."
+        },
+        "LabelSelector": query("labelSelector", json!({ "type": "string", "examples": ["shop=corner,tier in (a,b),!hidden"] }),
+            "Only entities whose labels fit: `a=b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`, joined by commas."),
+        "Limit": query("limit", json!({ "type": "integer", "minimum": 1, "maximum": 10000 }),
+            "At most so many items; all when absent."),
+        "PageToken": query("pageToken", json!({ "type": "string" }),
+            "`nextPageToken` of the page before. Pages stay stable while entities come and go."),
+        "DryRun": query("dryRun", json!({ "type": "boolean" }),
+            "`true` checks everything and stores nothing."),
+        "IfMatch": header("If-Match", json!({ "type": "string", "examples": ["\"1234\""] }),
+            "Only if the entity still has this `ETag`; `*`: only if it exists. Else 412."),
+        "IfNoneMatch": header("If-None-Match", json!({ "type": "string", "examples": ["\"1234\""] }),
+            "304 without a body if the answer would still have this `ETag`."),
+        "OnlyNew": header("If-None-Match", json!({ "type": "string", "const": "*" }),
+            "Only if no entity of this id exists. Else 412."),
+        "CacheControl": header("Cache-Control", json!({ "type": "string", "examples": ["no-cache"] }),
+            "`no-cache` reads through to the API server instead of the cache."),
+        "AtLeastVersion": header("At-Least-Version", json!({ "type": "string", "pattern": "^[0-9]+$", "examples": ["1234"] }),
+            "Waits until the cache has come to this version (`meta.version` of another answer), else 504. `Prefer: wait=N` bounds the wait."),
+        "PreferWait": header("Prefer", json!({ "type": "string", "examples": ["wait=2"] }),
+            "`wait=N`: how many seconds to wait for `At-Least-Version`, 5 when absent."),
+        "PreferReturn": header("Prefer", json!({ "type": "string", "examples": ["return=minimal"] }),
+            "`return=minimal` leaves the body out of the answer."),
+    })
+}
+
+/// The shared headers of answers.
+pub(super) fn headers() -> Value {
+    let header = |schema: Value, description: &str| json!({ "schema": schema, "description": description });
+    json!({
+        "ETag": header(json!({ "type": "string", "examples": ["\"1234\""] }), "The version, in quotes: for `If-Match` and `If-None-Match`."),
+        "Age": header(json!({ "type": "integer", "minimum": 0 }), "How many seconds ago the cache was last known to be current."),
+        "Location": header(json!({ "type": "string", "format": "uri-reference" }), "Where the new entity is."),
+        "RetryAfter": header(json!({ "type": "integer", "minimum": 0 }), "How many seconds to wait before the next try."),
+        "AcceptPatch": header(json!({ "type": "string" }), "The media types that a patch may have."),
+    })
+}
+
+/// The shared answers: one for each problem, and one for any.
+pub(super) fn responses() -> Map<String, Value> {
+    let answer = |description: &str| {
+        let mut content = Map::new();
+        content.insert(MEDIA_TYPE.to_owned(), json!({ "schema": reference("schemas", "Problem") }));
+        json!({ "description": description, "content": content })
+    };
+    let mut responses = Map::new();
+    for code in PROBLEMS {
+        let mut response = answer(&format!("{} (`{}`).", code.title(), Problem::new(code, "").kind));
+        let headers = match code {
+            Code::TooManyRequests | Code::Unavailable => json!({ "Retry-After": reference("headers", "RetryAfter") }),
+            Code::UnsupportedMediaType => json!({ "Accept-Patch": reference("headers", "AcceptPatch") }),
+            _ => Value::Null,
+        };
+        if let (Value::Object(response), Value::Object(_)) = (&mut response, &headers) {
+            response.insert("headers".to_owned(), headers);
+        }
+        responses.insert(component(code), response);
+    }
+    responses.insert(ANY_PROBLEM.to_owned(), answer("Any other problem."));
+    responses
+}
+
+/// `not-found` → `NotFound`.
+fn component(code: Code) -> String {
+    code.name()
+        .split('-')
+        .map(|word| {
+            word.chars().take(1).map(|first| first.to_ascii_uppercase()).chain(word.chars().skip(1)).collect::<String>()
+        })
+        .collect()
+}
