@@ -1,1 +1,12 @@
 //! Tier 3: the sidecar and the sample apps against real etcd, kube-apiserver and Kafka.
+//!
+//! One cluster for the whole binary; each test has a namespace and a topic of its own. Tests that stop or restart the API server or
+//! etcd start a control plane of their own.
+
+mod entities;
+mod history;
+mod outages;
+mod records;
+mod sample;
+mod startup;
+mod world;

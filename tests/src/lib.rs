@@ -1,1 +1,12 @@
 //! Runs our programs against a real cluster: for the tests here and for the demo.
+//!
+//! Owns how a program of ours is built, configured, started, killed and looked at from outside. Asserts nothing itself.
+
+pub mod binaries;
+pub mod entity_api;
+pub mod program;
+pub mod sample;
+pub mod sidecar;
+pub mod todos;
+pub mod topic;
+pub mod wait;

@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
 ];
 
 /// Packages that hold the product together from outside and may see everything.
-const FREE: [&str; 2] = ["e2e", "xtask"];
+const FREE: [&str; 3] = ["e2e", "benches", "xtask"];
 
 fn metadata() -> Metadata {
     MetadataCommand::new().manifest_path(root().join("Cargo.toml")).exec().expect("cargo metadata answers")

@@ -1,0 +1,48 @@
+//! Our programs, built when they are needed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, bail};
+use cargo_metadata::Message;
+
+/// The path of a program of ours (`kab-sidecar`, `todo-app`, `todo-table`), built in the profile that this code was built in.
+///
+/// # Errors
+/// When cargo cannot build it, or no package has a program of that name.
+pub fn path(program: &str) -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
+    match BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))) {
+        Ok(built) => built.get(program).cloned().with_context(|| format!("no program is named {program}")),
+        Err(error) => bail!("{error}"),
+    }
+}
+
+/// Builds the programs of the product and the sample: one cargo call, which is a check of time stamps when all is there.
+fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in the project's root")?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--bins", "--package=sidecar", "--package=sample-app", "--message-format=json-render-diagnostics"])
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let output = cargo.output().context("failed to run cargo")?;
+    if !output.status.success() {
+        bail!("failed to build our programs: {}", output.status);
+    }
+    let mut built = BTreeMap::new();
+    for message in Message::parse_stream(output.stdout.as_slice()) {
+        if let Message::CompilerArtifact(artifact) = message.context("failed to read cargo's messages")?
+            && let Some(executable) = artifact.executable
+        {
+            built.insert(artifact.target.name, executable.into_std_path_buf());
+        }
+    }
+    Ok(built)
+}
