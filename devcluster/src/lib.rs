@@ -1,1 +1,36 @@
-//! Filled in below.
+//! Real etcd, Kubernetes control plane and Apache Kafka as processes on this machine, for tests, the demo and
+//! `cargo xtask cluster`. Pinned versions are built once into the user's cache directory; everything listens on
+//! loopback and ends with the process that started it. The product itself never depends on this crate.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), devcluster::Error> {
+//! let cluster = devcluster::Cluster::start(devcluster::ClusterOptions::for_tests("example")).await?;
+//! println!("export KUBECONFIG={}", cluster.endpoints().kubeconfig.display());
+//! cluster.stop().await
+//! # }
+//! ```
+
+mod artifact;
+mod cache;
+mod certificates;
+mod cluster;
+pub mod environment;
+mod error;
+mod etcd;
+mod kafka;
+mod kubernetes;
+mod pins;
+mod ports;
+mod prerequisites;
+mod process;
+mod readiness;
+pub mod roster;
+mod site;
+pub mod spawner;
+
+pub use artifact::{Artifact, Toolbox};
+pub use cache::human;
+pub use cluster::{Cluster, ClusterOptions, Endpoints, Part, named_directory};
+pub use error::Error;
+pub use prerequisites::Missing;
+pub use process::Process;

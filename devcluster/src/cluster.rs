@@ -1,0 +1,312 @@
+//! A whole cluster: brings its parts up in order, waits until they serve, hands out the way to reach it and the
+//! faults, and takes it down. It owns the order of things; what each part is like stands in `etcd`, `kubernetes` and
+//! `kafka`. Tests, the demo and `cargo xtask cluster` call it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::Artifact;
+use crate::certificates::Certificates;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::etcd::Etcd;
+use crate::kafka::Kafka;
+use crate::kubernetes::Kubernetes;
+use crate::process::Process;
+use crate::roster::Roster;
+use crate::site::Site;
+
+/// How often a start is tried with other ports after one was snatched away.
+const ATTEMPTS: usize = 3;
+
+/// A part of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// The store.
+    Etcd,
+    /// kube-apiserver.
+    #[serde(rename = "kube-apiserver")]
+    ApiServer,
+    /// kube-controller-manager.
+    #[serde(rename = "kube-controller-manager")]
+    ControllerManager,
+    /// The broker.
+    Kafka,
+}
+
+impl Part {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Kafka];
+
+    /// Its name, which is also that of its log file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::Kafka => "kafka",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// What kind of cluster is wanted.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Lower-case letters, digits and dashes; for people, and for the directory's name.
+    pub name: String,
+    /// Whether there is a Kafka broker. Default: yes.
+    pub kafka: bool,
+    /// Whether etcd waits for the disk, as in production. Default: yes. Without, writes are faster and a crash of
+    /// the machine, not one of the process, may lose some.
+    pub fsync: bool,
+    /// Whether every request is written to `logs/audit.log`. Default: no.
+    pub audit_log: bool,
+    /// Where data and logs go. Default: a temporary directory that is removed in the end.
+    pub directory: Option<PathBuf>,
+    /// The API server's port. Default: a free one.
+    pub api_server_port: Option<u16>,
+    /// The broker's port. Default: a free one.
+    pub kafka_port: Option<u16>,
+    /// The variables to go by. Default: those of this process.
+    pub environment: Environment,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            kafka: true,
+            fsync: true,
+            audit_log: false,
+            directory: None,
+            api_server_port: None,
+            kafka_port: None,
+            environment: Environment::of_this_process(),
+        }
+    }
+}
+
+impl ClusterOptions {
+    /// A throw-away cluster for tests: a temporary directory, and etcd does not wait for the disk.
+    pub fn for_tests(name: &str) -> Self {
+        Self { name: name.into(), fsync: false, ..Self::default() }
+    }
+
+    /// A cluster that others find by its name, in the user's state directory.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        let directory = Some(named_directory(name, &Environment::of_this_process())?);
+        Ok(Self { name: name.into(), directory, ..Self::default() })
+    }
+
+    /// The same without a broker.
+    pub fn without_kafka(self) -> Self {
+        Self { kafka: false, ..self }
+    }
+}
+
+/// Where the cluster of this name lives: `$XDG_STATE_HOME/k8s-as-backend/clusters/NAME`, or below `~/.local/state`.
+pub fn named_directory(name: &str, environment: &Environment) -> Result<PathBuf, Error> {
+    check_name(name)?;
+    Ok(environment.state_directory()?.join("clusters").join(name))
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let fits = (1..=40).contains(&name.len())
+        && !name.starts_with('-')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if fits { Ok(()) } else { Err(Error::Name(name.to_owned())) }
+}
+
+/// How to reach what was provided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// An admin's kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// The value for `bootstrap.servers`; `None` if there is no Kafka.
+    pub kafka: Option<String>,
+}
+
+/// A running cluster. Dropping it kills every process; [`Cluster::stop`] ends them in order.
+#[derive(Debug)]
+pub struct Cluster {
+    // Declared in the order in which they must be dropped: processes before the site that removes their directory.
+    pub(crate) parts: Parts,
+    pub(crate) certificates: Certificates,
+    pub(crate) roster: Arc<Roster>,
+    endpoints: Endpoints,
+    kubectl: PathBuf,
+    started_in: Duration,
+    pub(crate) site: Site,
+}
+
+/// The processes with their reserved ports.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    etcd: Process,
+    api_server: Process,
+    controller_manager: Process,
+    kafka: Process,
+    pub(crate) store: Etcd,
+    pub(crate) kubernetes: Kubernetes,
+    pub(crate) broker: Kafka,
+}
+
+impl Cluster {
+    /// Builds what is missing, starts everything, and returns when all of it serves.
+    pub async fn start(options: ClusterOptions) -> Result<Self, Error> {
+        check_name(&options.name)?;
+        let mut site = match &options.directory {
+            Some(directory) => Site::at(directory, &options.name, &options.environment)?,
+            None => Site::temporary(&options.name, &options.environment)?,
+        };
+        site.empty()?;
+        let mut wanted = vec![Artifact::Etcd, Artifact::ApiServer, Artifact::ControllerManager, Artifact::Kubectl];
+        wanted.extend(options.kafka.then_some(Artifact::Kafka));
+        site.toolbox.provide(&wanted).await?;
+        let begun = Instant::now();
+        let kubectl = site.toolbox.path(Artifact::Kubectl)?;
+        let mut attempt = 1;
+        loop {
+            let roster = Arc::new(Roster::new(&site.directory, options.name.clone(), kubectl.clone())?);
+            let certificates = Certificates::create(site.directory.join("pki"))?;
+            let parts = Parts::lay_out(&site, &certificates, &options, &roster)?;
+            match parts.start(options.kafka).await {
+                Ok(()) => {
+                    let endpoints = Endpoints {
+                        kubeconfig: site.directory.join("kubeconfig"),
+                        kafka: options.kafka.then(|| parts.broker.bootstrap()),
+                    };
+                    certificates.write_kubeconfig(&endpoints.kubeconfig, "admin", &parts.kubernetes.url())?;
+                    let started_in = begun.elapsed();
+                    roster.ready(&endpoints, started_in)?;
+                    return Ok(Self { parts, certificates, roster, endpoints, kubectl, started_in, site });
+                }
+                Err(error @ Error::PortTaken { .. }) if attempt < ATTEMPTS => {
+                    tracing::info!(%error, "trying again with other ports");
+                    parts.end().await?;
+                    site.empty()?;
+                    attempt += 1;
+                }
+                Err(error) => {
+                    // The message names a log; a temporary directory that were removed now would take it along.
+                    site.keep();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// How to reach it.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Where its data and logs are.
+    pub fn directory(&self) -> &Path {
+        &self.site.directory
+    }
+
+    /// A kubectl of the cluster's version.
+    pub fn kubectl(&self) -> &Path {
+        &self.kubectl
+    }
+
+    /// How long it took from having all binaries to everything being ready.
+    pub fn started_in(&self) -> Duration {
+        self.started_in
+    }
+
+    /// One of its processes. A part that does not belong to this cluster cannot be started and says so.
+    pub fn process(&self, part: Part) -> &Process {
+        match part {
+            Part::Etcd => &self.parts.etcd,
+            Part::ApiServer => &self.parts.api_server,
+            Part::ControllerManager => &self.parts.controller_manager,
+            Part::Kafka => &self.parts.kafka,
+        }
+    }
+
+    /// Compacts etcd up to now and returns that revision: a watch from before it gets 410 Gone.
+    ///
+    /// The API server also answers from its own watch cache, which remembers longer; restart it to make it forget.
+    pub async fn compact(&self) -> Result<i64, Error> {
+        self.parts.store.compact(&self.site, &self.certificates).await
+    }
+
+    /// Saves the state of all objects into a file.
+    pub async fn snapshot(&self, file: &Path) -> Result<(), Error> {
+        self.parts.store.snapshot(&self.site, &self.certificates, file).await
+    }
+
+    /// Goes back to a snapshot: stops the API server, the controller manager and etcd, puts the data back, starts
+    /// them and waits. Versions go back too, as they do after a real disaster. Kafka keeps running and forgets nothing.
+    pub async fn restore(&self, file: &Path) -> Result<(), Error> {
+        let parts = &self.parts;
+        parts.controller_manager.stop().await?;
+        parts.api_server.stop().await?;
+        parts.etcd.stop().await?;
+        parts.store.restore(&self.site, file).await?;
+        parts.start_kubernetes().await
+    }
+
+    /// Ends every process in order and removes a temporary directory.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.parts.end().await
+    }
+}
+
+impl Parts {
+    fn lay_out(
+        site: &Site,
+        certificates: &Certificates,
+        options: &ClusterOptions,
+        roster: &Arc<Roster>,
+    ) -> Result<Self, Error> {
+        let store = Etcd::reserve(site)?;
+        let kubernetes = Kubernetes::reserve(site, options.api_server_port)?;
+        let broker = Kafka::reserve(site, options.kafka_port)?;
+        let process = |plan| Process::new(plan, Arc::clone(roster));
+        Ok(Self {
+            etcd: process(store.plan(site, certificates, options.fsync)?),
+            api_server: process(kubernetes.api_server(site, certificates, &store.url(), options.audit_log)?),
+            controller_manager: process(kubernetes.controller_manager(site, certificates)?),
+            kafka: process(broker.plan(site, options.kafka)?),
+            store,
+            kubernetes,
+            broker,
+        })
+    }
+
+    async fn start(&self, kafka: bool) -> Result<(), Error> {
+        let broker = async { if kafka { self.kafka.start().await } else { Ok(()) } };
+        tokio::try_join!(self.start_kubernetes(), broker)?;
+        Ok(())
+    }
+
+    async fn start_kubernetes(&self) -> Result<(), Error> {
+        self.etcd.start().await?;
+        self.api_server.start().await?;
+        self.controller_manager.start().await
+    }
+
+    async fn end(&self) -> Result<(), Error> {
+        let kubernetes = async {
+            self.controller_manager.stop().await?;
+            self.api_server.stop().await?;
+            self.etcd.stop().await
+        };
+        tokio::try_join!(kubernetes, self.kafka.stop())?;
+        Ok(())
+    }
+}

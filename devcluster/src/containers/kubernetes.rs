@@ -1,0 +1,69 @@
+//! The Kubernetes container: k3s as a control plane alone. It needs no privileges so, for what a container of k3s usually
+//! needs them for is the node. It owns the container's command line and the way to its kubeconfig.
+
+use std::path::{Path, PathBuf};
+
+use super::daemon::Daemon;
+use super::error::ContainerError;
+use super::kubeconfig::Kubeconfig;
+use super::ownership::Ownership;
+use super::{Container, ContainerOptions};
+use crate::certificates::write;
+use crate::error::Error;
+use crate::readiness::{Readiness, client};
+
+const PORT: u16 = 6443;
+const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
+/// What k3s packages beside the control plane would only wait for a node. The serving certificate must be good for the
+/// address that the port is published on.
+const COMMAND: [&str; 4] = [
+    "server",
+    "--disable-agent",
+    "--disable=coredns,local-storage,metrics-server,servicelb,traefik",
+    "--tls-san=127.0.0.1",
+];
+
+#[derive(Debug)]
+pub(super) struct Kubernetes {
+    pub(super) container: Container,
+    pub(super) kubeconfig: PathBuf,
+}
+
+impl Kubernetes {
+    /// Starts it, writes the kubeconfig into `directory` and returns when the API server is ready and the
+    /// ServiceAccount `default` is there, which comes from the controller manager.
+    pub(super) async fn start(
+        daemon: &Daemon,
+        ownership: &Ownership,
+        options: &ContainerOptions,
+        directory: &Path,
+    ) -> Result<Self, Error> {
+        let image = options.kubernetes_image.as_str();
+        let container = daemon.start(image, ownership, PORT, None, &COMMAND, &[]).await?;
+        let container = container.map_err(ContainerError::docker("start the Kubernetes container"))?;
+        let wrong = |detail| ContainerError::Kubeconfig { image: image.to_owned(), detail };
+        let mut kubeconfig = daemon
+            .wait(&container, image, async || {
+                let text = daemon.read_file(container.id(), KUBECONFIG).await?;
+                Kubeconfig::parse(&text)
+            })
+            .await?;
+        let port = container.get_host_port_ipv4(PORT).await;
+        let port = port.map_err(ContainerError::docker("find the API server's port"))?;
+        let server = format!("https://127.0.0.1:{port}");
+        kubeconfig.move_to(&server);
+        let path = directory.join("kubeconfig");
+        write(&path, &kubeconfig.text_form(), 0o600)?;
+
+        let (authority, certificate, key) = kubeconfig.credentials().map_err(wrong)?;
+        let readiness = Readiness::Http {
+            client: client(&authority, &certificate, &key)?,
+            urls: vec![
+                format!("{server}/readyz"),
+                format!("{server}/api/v1/namespaces/default/serviceaccounts/default"),
+            ],
+        };
+        daemon.wait(&container, image, async || readiness.check().await).await?;
+        Ok(Self { container, kubeconfig: path })
+    }
+}

@@ -1,0 +1,118 @@
+//! kube-apiserver and kube-controller-manager as parts, with the defaults of the release wherever nothing speaks
+//! against it. There is no node here, so nothing runs pods; all else behaves as in any cluster. It never starts them.
+
+use crate::artifact::Artifact;
+use crate::certificates::{Certificates, write};
+use crate::cluster::Part;
+use crate::error::Error;
+use crate::ports::Port;
+use crate::process::Plan;
+use crate::readiness::{Readiness, admin_client};
+use crate::site::Site;
+
+const SERVICES: &str = "10.96.0.0/16";
+
+/// Who did what to which object, without bodies: enough to count requests and to see a ServiceAccount's.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: \
+                            Metadata\n";
+
+#[derive(Debug)]
+pub(crate) struct Kubernetes {
+    api_server: Port,
+    controller_manager: Port,
+}
+
+impl Kubernetes {
+    pub(crate) fn reserve(site: &Site, api_server: Option<u16>) -> Result<Self, Error> {
+        Ok(Self {
+            api_server: Port::wanted(&site.environment, api_server, Part::ApiServer)?,
+            controller_manager: Port::any(&site.environment)?,
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.api_server.number())
+    }
+
+    pub(crate) fn api_server(
+        &self,
+        site: &Site,
+        certificates: &Certificates,
+        etcd: &str,
+        audit_log: bool,
+    ) -> Result<Plan, Error> {
+        let file = |name: &str| certificates.path(name);
+        let mut arguments = vec![
+            format!("--etcd-servers={etcd}"),
+            format!("--etcd-cafile={}", file("etcd-ca.crt")),
+            format!("--etcd-certfile={}", file("etcd-client.crt")),
+            format!("--etcd-keyfile={}", file("etcd-client.key")),
+            "--bind-address=127.0.0.1".into(),
+            format!("--secure-port={}", self.api_server.number()),
+            "--advertise-address=127.0.0.1".into(),
+            // The endpoints of the Service "kubernetes" may not hold a loopback address, and there is no other.
+            "--endpoint-reconciler-type=none".into(),
+            format!("--tls-cert-file={}", file("apiserver.crt")),
+            format!("--tls-private-key-file={}", file("apiserver.key")),
+            format!("--client-ca-file={}", file("ca.crt")),
+            "--authorization-mode=Node,RBAC".into(),
+            "--allow-privileged=true".into(),
+            format!("--service-cluster-ip-range={SERVICES}"),
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
+            format!("--service-account-key-file={}", file("service-account.pub")),
+            format!("--service-account-signing-key-file={}", file("service-account.key")),
+        ];
+        if audit_log {
+            let policy = site.directory.join("audit-policy.yaml");
+            write(&policy, AUDIT_POLICY, 0o644)?;
+            arguments.push(format!("--audit-policy-file={}", policy.display()));
+            arguments.push(format!("--audit-log-path={}", site.directory.join("logs").join("audit.log").display()));
+        }
+        Ok(Plan {
+            part: Part::ApiServer,
+            port: self.api_server.number(),
+            launch: site.launch(Part::ApiServer, site.toolbox.path(Artifact::ApiServer)?, arguments),
+            readiness: Readiness::Http {
+                client: admin_client(certificates)?,
+                urls: vec![format!("{}/readyz", self.url())],
+            },
+            included: true,
+        })
+    }
+
+    /// Ready means that it serves and that the ServiceAccount `default` of the namespace `default`, which it makes,
+    /// is there: until then no pod and no token could be made in that namespace.
+    pub(crate) fn controller_manager(&self, site: &Site, certificates: &Certificates) -> Result<Plan, Error> {
+        let file = |name: &str| certificates.path(name);
+        let kubeconfig = site.directory.join("controller-manager.kubeconfig");
+        certificates.write_kubeconfig(&kubeconfig, "controller-manager", &self.url())?;
+        let kubeconfig = kubeconfig.display();
+        let arguments = vec![
+            format!("--kubeconfig={kubeconfig}"),
+            format!("--authentication-kubeconfig={kubeconfig}"),
+            format!("--authorization-kubeconfig={kubeconfig}"),
+            "--bind-address=127.0.0.1".into(),
+            format!("--secure-port={}", self.controller_manager.number()),
+            format!("--tls-cert-file={}", file("controller-manager.crt")),
+            format!("--tls-private-key-file={}", file("controller-manager.key")),
+            // There is one, and a restarted one would otherwise wait for its own old lease to run out.
+            "--leader-elect=false".into(),
+            format!("--root-ca-file={}", file("ca.crt")),
+            format!("--service-account-private-key-file={}", file("service-account.key")),
+            "--use-service-account-credentials=true".into(),
+            format!("--cluster-signing-cert-file={}", file("ca.crt")),
+            format!("--cluster-signing-key-file={}", file("ca.key")),
+        ];
+        let urls = vec![
+            format!("https://127.0.0.1:{}/healthz", self.controller_manager.number()),
+            format!("{}/api/v1/namespaces/default/serviceaccounts/default", self.url()),
+        ];
+        Ok(Plan {
+            part: Part::ControllerManager,
+            port: self.controller_manager.number(),
+            launch: site.launch(Part::ControllerManager, site.toolbox.path(Artifact::ControllerManager)?, arguments),
+            readiness: Readiness::Http { client: admin_client(certificates)?, urls },
+            included: true,
+        })
+    }
+}
