@@ -27,6 +27,11 @@ impl Kind {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// The kind in lower case, as texts for people name an entity.
+    pub fn noun(&self) -> String {
+        self.kind.to_lowercase()
+    }
+
     /// `PLURAL.GROUP`, unique in a cluster.
     pub fn full_name(&self) -> String {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }

@@ -6,9 +6,14 @@
 pub mod backoff;
 pub mod cache;
 pub mod entity;
+pub mod envelope;
 pub mod feed;
 pub mod kind;
+pub mod ledger;
 pub mod mapping;
+mod members;
+pub mod openapi;
+pub mod outbox;
 pub mod query;
 pub mod refusal;
 pub mod schema;

@@ -2,8 +2,6 @@
 //!
 //! Owns the business shape's bytes: `{"id":…,<own fields verbatim>,"status":…,"meta":{…}}`. The informer and the store call it.
 
-mod members;
-
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,8 +15,8 @@ use serde_json::value::RawValue;
 
 use crate::entity::{Entity, Key};
 use crate::kind::Kind;
+use crate::members::Members;
 use crate::version::Version;
-use members::Members;
 
 /// Why an object cannot become an entity.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +93,32 @@ pub fn entity(kind: &Kind, object: &[u8]) -> Result<Entity, MappingError> {
         annotated,
         json,
     })
+}
+
+/// The names of the entity's own fields, from its business shape.
+pub(crate) fn field_names(entity: &Entity) -> Vec<String> {
+    shape_members(entity)
+        .into_iter()
+        .map(|(name, _)| name.into_owned())
+        .filter(|name| !RESERVED_FIELDS.contains(&name.as_str()))
+        .collect()
+}
+
+/// The entity's `meta.expiresAt`, from its business shape.
+pub(crate) fn expiry(entity: &Entity) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Meta {
+        expires_at: Option<String>,
+    }
+    let members = shape_members(entity);
+    let (_, meta) = members.iter().find(|(name, _)| name == "meta")?;
+    serde_json::from_str::<Meta>(meta.get()).ok()?.expires_at
+}
+
+/// The bytes were made here, so that they can be read.
+fn shape_members(entity: &Entity) -> Vec<(Cow<'_, str>, &RawValue)> {
+    serde_json::from_slice(&entity.json).map(|Members(members)| members).unwrap_or_default()
 }
 
 /// A resourceVersion as the API server writes it.

@@ -1,11 +1,21 @@
 //! The list's query string: read once, answered from the cache.
+//!
+//! Owns the parameters, their limits, and the page token. `http` calls it.
 
+mod token;
+
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use contract::problem::Problem;
+use contract::problem::{Code, Problem};
 
 use crate::entity::Key;
 use crate::selector::LabelSelector;
+
+/// The parameters of a list, as they are named to the caller.
+const KNOWN: &str = "namespace, labelSelector, limit, pageToken";
+/// The largest page.
+const MAX_LIMIT: usize = 10_000;
 
 /// What a list is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,20 +36,98 @@ impl ListQuery {
     /// # Errors
     /// 400 that names the parameter.
     pub fn parse(query: &str) -> Result<Self, Problem> {
-        let _ = query;
-        todo!()
+        let mut list = Self::default();
+        for (name, value) in parameters(query)? {
+            match name.as_str() {
+                "namespace" => {
+                    crate::write::name::check_namespace(&value).map_err(|why| bad(&name, &why))?;
+                    list.namespace = Some(value.into());
+                }
+                "labelSelector" => {
+                    list.selector = LabelSelector::parse(&value).map_err(|why| bad(&name, &why))?;
+                }
+                "limit" => list.limit = Some(limit(&value).map_err(|why| bad(&name, &why))?),
+                "pageToken" => {
+                    list.after = Some(token::read(&value).ok_or_else(|| {
+                        bad(&name, "it is not one that a list gave; leave it out to begin with the first page")
+                    })?);
+                }
+                _ => return Err(unknown(&name, KNOWN)),
+            }
+        }
+        Ok(list)
     }
 
     /// The token of the page behind `key`.
     pub fn page_token(key: &Key) -> String {
-        let _ = key;
-        todo!()
+        token::write(key)
     }
+}
+
+/// The parameters of a URL's query, decoded, in their order. An empty query has none.
+///
+/// # Errors
+/// 400 when one is given twice or cannot be decoded.
+pub fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
+    let mut parameters: Vec<(String, String)> = Vec::new();
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let (Some(name), Some(value)) = (decode(name), decode(value)) else {
+            let detail = format!(
+                "the query's part {part:?} cannot be decoded: a % needs two hexadecimal digits, and the text must be UTF-8"
+            );
+            return Err(Problem::new(Code::BadRequest, detail));
+        };
+        if parameters.iter().any(|(before, _)| *before == name) {
+            return Err(bad(&name, "it is given twice"));
+        }
+        parameters.push((name, value));
+    }
+    Ok(parameters)
+}
+
+/// The problem of a query parameter that nobody knows here.
+pub fn unknown(name: &str, known: &str) -> Problem {
+    Problem::new(Code::BadRequest, format!("there is no query parameter {name:?} here; known: {known}"))
+}
+
+/// The problem of a query parameter with a value that cannot be used.
+pub fn bad(name: &str, why: &str) -> Problem {
+    Problem::new(Code::BadRequest, format!("the query parameter {name:?} cannot be used: {why}"))
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if (1..=MAX_LIMIT).contains(&limit) && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(limit),
+        _ => Err(format!("{text:?} is not a number from 1 to {MAX_LIMIT}")),
+    }
+}
+
+/// Percent-decoding as in forms: `+` is a space.
+fn decode(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let (high, low) = (digit()?, digit()?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
+/// Percent-decoding of one segment of a path: `+` is itself. Absent when it cannot be decoded.
+pub fn decode_segment(text: &str) -> Option<String> {
+    decode(&text.replace('+', "%2B"))
 }
 
 /// Percent-encodes what is not unreserved in a URL.
 pub fn percent_encode(text: &str) -> String {
-    use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
@@ -51,3 +139,6 @@ pub fn percent_encode(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

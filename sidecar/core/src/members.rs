@@ -1,4 +1,4 @@
-//! The members of a JSON object in their order, values as slices of the text. Never looks into a value. [`super`] uses it.
+//! The members of a JSON object in their order, values as slices of the text. Never looks into a value. Mapping and writes use it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Names and raw values.
-pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 /// A name, borrowed where it holds no escape.
 struct Name<'a>(Cow<'a, str>);
