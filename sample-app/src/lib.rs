@@ -3,4 +3,6 @@
 //!
 //! Neither knows Kubernetes: the app speaks business JSON over HTTP to its sidecar, the table reads a Kafka topic.
 
+pub mod app;
+pub mod serve;
 pub mod todo;

@@ -64,6 +64,7 @@ pub struct Todo {
     pub spec: TodoSpec,
     /// What has become of it, if anything has been reported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("readOnly" = true))]
     pub status: Option<TodoStatus>,
     /// What is known about it beside its content.
     pub meta: Meta,
@@ -74,8 +75,10 @@ pub struct Todo {
 #[serde(rename_all = "camelCase")]
 pub struct Meta {
     /// Changes with each write; the same as in the `ETag` header.
+    #[schemars(extend("readOnly" = true))]
     pub version: String,
     /// When the todo was created.
+    #[schemars(extend("readOnly" = true))]
     pub created_at: Timestamp,
     /// Labels to find it by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
