@@ -1,1 +1,10 @@
-//! Filled in below.
+//! The sidecar: serves custom resources as entities on localhost, and broadcasts their changes to Kafka.
+//!
+//! `main → app → drivers (http, bridge) → gateways (store, informer) → sidecar_core → contract`. Drivers never import drivers, gateways
+//! never import gateways or drivers; only `app` constructs.
+
+pub mod config;
+
+pub mod informer;
+mod resource;
+pub mod view;

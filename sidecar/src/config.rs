@@ -1,0 +1,152 @@
+//! The sidecar's settings: read once from defaults, file, environment and flags, checked, and from then on never looked at raw.
+//!
+//! What is wrong is told in one message with the key and where it came from; `main` ends with exit code 64 then. `main` calls
+//! [`Config::load`]; only `app` reads the result.
+
+mod check;
+mod raw;
+mod reference;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use runtime::telemetry::Format;
+
+pub use reference::reference;
+
+/// The settings, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where the entity API listens; loopback.
+    pub api: SocketAddr,
+    /// Where the admin server listens.
+    pub admin: SocketAddr,
+    /// The cluster's name in `ce_source`, `transactional.id` and positions.
+    pub cluster: String,
+    /// Level or directives.
+    pub log_level: String,
+    /// Text or JSON.
+    pub log_format: Format,
+    /// The kubeconfig to use, where one is given.
+    pub kubeconfig: Option<PathBuf>,
+    /// Absent: nothing is broadcast.
+    pub kafka: Option<KafkaConfig>,
+    /// At least one.
+    pub kinds: Vec<KindConfig>,
+}
+
+/// How to broadcast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// librdkafka's properties, `bootstrap.servers` among them; none that the bridge sets itself.
+    pub properties: BTreeMap<String, String>,
+    /// What a crash may cost.
+    pub delivery: Delivery,
+    /// Bytes of waiting changes, per kind and namespace scope, before they collapse to the newest per entity.
+    pub queue_bytes: usize,
+    /// Partitions of a topic that is created; absent: the broker's default.
+    pub partitions: Option<i32>,
+    /// Replicas of a topic that is created; absent: the broker's default.
+    pub replication_factor: Option<i32>,
+}
+
+/// What a crash may cost a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Nothing: records and position are one transaction.
+    ExactlyOnce,
+    /// Repetitions with the same `ce_id`.
+    AtLeastOnce,
+}
+
+/// A kind to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindConfig {
+    /// API group, empty for the core group.
+    pub group: String,
+    /// API version.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+    /// Whether it may be written here and is broadcast.
+    pub owned: bool,
+    /// Which namespaces.
+    pub namespaces: Namespaces,
+    /// Topic; absent: `GROUP.PLURAL`.
+    pub topic: Option<String>,
+}
+
+/// The namespaces of a kind that are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Namespaces {
+    /// Every one, by one watch over the whole cluster.
+    All,
+    /// These, by a watch each; at least one, none twice.
+    These(Vec<Namespace>),
+}
+
+/// One namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Namespace {
+    /// The sidecar's own: of its service account or its kubeconfig's context.
+    Own,
+    /// By name.
+    Named(String),
+}
+
+/// Why the settings cannot be used. The message names the key and the file, variable or flag.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `--help` or `--version` was asked for, or a flag is unknown.
+    #[error(transparent)]
+    Flags(#[from] clap::Error),
+    /// The file cannot be read or is not YAML.
+    #[error("failed to read the configuration {file}: {fault}")]
+    File {
+        /// The file.
+        file: String,
+        /// Why.
+        fault: String,
+    },
+    /// A key is unknown or has a wrong value.
+    #[error("wrong configuration: {key}: {fault}{origin}")]
+    Key {
+        /// Levels separated by dots.
+        key: String,
+        /// What is wrong.
+        fault: String,
+        /// ` (in FILE)`, ` (in environment variable X)`, ` (in flag X)`, or nothing for what is missing everywhere.
+        origin: String,
+    },
+}
+
+impl ConfigError {
+    /// The exit code: 0 where only help or the version was asked for.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Flags(error) if !error.use_stderr() => 0,
+            _ => contract::names::EXIT_CONFIGURATION,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the settings. `arguments` start with the program's name; both are the process's own, or a test's.
+    ///
+    /// # Errors
+    /// When anything is unknown, wrong or missing.
+    pub fn load(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        let flags = sources::Flags::parse(arguments)?;
+        let merged = sources::merge(&flags, environment)?;
+        check::check(merged)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! From what is written to what can be used: every rule on a setting's value stands here.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use runtime::telemetry::{self, Format};
+use serde_path_to_error::Segment;
+
+use super::raw::{RawConfig, RawDelivery, RawFormat, RawKafka, RawKind};
+use super::sources::Merged;
+use super::{Config, ConfigError, Delivery, KafkaConfig, KindConfig, Namespace, Namespaces};
+
+/// Properties on which exactly-once, order and the meaning of a position rest: the bridge sets them.
+const OWN_PROPERTIES: [&str; 9] = [
+    "transactional.id",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+    "partitioner",
+    "group.id",
+    "isolation.level",
+    "enable.auto.commit",
+    "auto.offset.reset",
+];
+
+pub(super) fn check(merged: Merged) -> Result<Config, ConfigError> {
+    let raw: RawConfig = serde_path_to_error::deserialize(merged.json()).map_err(|error| {
+        let path: Vec<String> = error.path().iter().filter_map(step).collect();
+        fault(&merged, &path, error.inner().to_string())
+    })?;
+    let wrong = |path: &[&str], text: String| {
+        fault(&merged, &path.iter().map(|step| (*step).to_owned()).collect::<Vec<_>>(), text)
+    };
+
+    let api = address(&raw.api.address).map_err(|text| wrong(&["api", "address"], text))?;
+    if !api.ip().is_loopback() {
+        let text = format!(
+            "{api} is not a loopback address; the entity API is open to whoever can reach it, so only 127.0.0.1 or [::1] is allowed"
+        );
+        return Err(wrong(&["api", "address"], text));
+    }
+    let admin = address(&raw.admin.address).map_err(|text| wrong(&["admin", "address"], text))?;
+    if admin.port() != 0 && admin.port() == api.port() {
+        return Err(wrong(&["admin", "address"], format!("port {} is the entity API's", admin.port())));
+    }
+    if !is_name(&raw.cluster) {
+        return Err(wrong(
+            &["cluster"],
+            format!("{:?} is not a name: letters, digits, '.', '_' and '-' only", raw.cluster),
+        ));
+    }
+    telemetry::check_level(&raw.log.level).map_err(|error| wrong(&["log", "level"], error.to_string()))?;
+    let kafka = raw.kafka.as_ref().map(|kafka| check_kafka(kafka, &wrong)).transpose()?;
+    Ok(Config {
+        api,
+        admin,
+        cluster: raw.cluster.clone(),
+        log_level: raw.log.level.clone(),
+        log_format: match raw.log.format {
+            RawFormat::Text => Format::Text,
+            RawFormat::Json => Format::Json,
+        },
+        kubeconfig: raw.kubeconfig.clone(),
+        kafka,
+        kinds: check_kinds(&raw.kinds, &wrong)?,
+    })
+}
+
+fn step(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+fn fault(merged: &Merged, path: &[String], text: String) -> ConfigError {
+    let key = path.iter().fold(String::new(), |key, step| match (key.is_empty(), step.parse::<usize>()) {
+        (_, Ok(index)) => format!("{key}[{index}]"),
+        (true, Err(_)) => step.clone(),
+        (false, Err(_)) => format!("{key}.{step}"),
+    });
+    ConfigError::Key {
+        key: if key.is_empty() { "file".to_owned() } else { key },
+        fault: text,
+        origin: merged.origin(path),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an address with a port, such as 127.0.0.1:3600"))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 100
+        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
+}
+
+type Wrong<'a> = &'a dyn Fn(&[&str], String) -> ConfigError;
+
+fn check_kafka(raw: &RawKafka, wrong: Wrong<'_>) -> Result<KafkaConfig, ConfigError> {
+    if let Some(name) = OWN_PROPERTIES.iter().find(|name| raw.properties.contains_key(**name)) {
+        return Err(wrong(&["kafka", "properties", name], "is set by the sidecar itself; leave it out".to_owned()));
+    }
+    let brokers = ["bootstrap.servers", "metadata.broker.list"];
+    if !brokers.iter().any(|name| raw.properties.get(*name).is_some_and(|value| !value.trim().is_empty())) {
+        return Err(wrong(
+            &["kafka", "properties", "bootstrap.servers"],
+            "is missing: name a broker, e.g. kafka:9092".to_owned(),
+        ));
+    }
+    let positive = |key: &str, value: Option<i32>| match value {
+        Some(number) if number < 1 => Err(wrong(&["kafka", key], format!("{number} is less than 1"))),
+        other => Ok(other),
+    };
+    Ok(KafkaConfig {
+        properties: raw.properties.clone(),
+        delivery: match raw.delivery {
+            RawDelivery::ExactlyOnce => Delivery::ExactlyOnce,
+            RawDelivery::AtLeastOnce => Delivery::AtLeastOnce,
+        },
+        queue_bytes: bytes(&raw.queue_bytes).map_err(|text| wrong(&["kafka", "queueBytes"], text))?,
+        partitions: positive("partitions", raw.partitions)?,
+        replication_factor: positive("replicationFactor", raw.replication_factor)?,
+    })
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let units: [(&str, usize); 4] = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30), ("", 1)];
+    let read = units.iter().find_map(|(unit, factor)| {
+        let digits = text.strip_suffix(unit)?;
+        digits.parse::<usize>().ok()?.checked_mul(*factor)
+    });
+    match read {
+        Some(0) | None => Err(format!("{text:?} is not a size above 0, such as 16Mi, 512Ki or 1048576")),
+        Some(size) => Ok(size),
+    }
+}
+
+fn check_kinds(raw: &[RawKind], wrong: Wrong<'_>) -> Result<Vec<KindConfig>, ConfigError> {
+    if raw.is_empty() {
+        let text = format!(
+            "name at least one kind to serve, in --config FILE, {} or KAB_KINDS",
+            contract::names::DEFAULT_CONFIG
+        );
+        return Err(wrong(&["kinds"], text));
+    }
+    let mut kinds: Vec<KindConfig> = Vec::with_capacity(raw.len());
+    for (index, raw) in raw.iter().enumerate() {
+        let at = index.to_string();
+        let kind = check_kind(raw, &|path, text| wrong(&[&["kinds", &at], path].concat(), text))?;
+        if kinds.iter().any(|other| other.group == kind.group && other.kind == kind.kind) {
+            return Err(wrong(
+                &["kinds", &at, "kind"],
+                format!("{} of {} stands there twice", raw.kind, raw.api_version),
+            ));
+        }
+        if let Some(topic) = &kind.topic {
+            if kinds.iter().any(|other| other.topic.as_ref() == Some(topic)) {
+                return Err(wrong(&["kinds", &at, "topic"], format!("{topic:?} is another kind's topic")));
+            }
+        }
+        kinds.push(kind);
+    }
+    Ok(kinds)
+}
+
+fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError> {
+    let (group, version) = raw.api_version.split_once('/').unwrap_or(("", &raw.api_version));
+    if !is_dns(version, false) || !(group.is_empty() || is_dns(group, true)) || raw.api_version.starts_with('/') {
+        return Err(wrong(
+            &["apiVersion"],
+            format!("{:?} is not GROUP/VERSION, such as k8sasbackend.com/v1, nor VERSION", raw.api_version),
+        ));
+    }
+    if !raw.kind.starts_with(|letter: char| letter.is_ascii_uppercase())
+        || !raw.kind.chars().all(|c| c.is_ascii_alphanumeric())
+    {
+        return Err(wrong(&["kind"], format!("{:?} is not a kind, such as Todo", raw.kind)));
+    }
+    if let Some(topic) = &raw.topic {
+        if !raw.owned {
+            return Err(wrong(
+                &["topic"],
+                "only an owned kind has a topic; set `owned: true` or leave it out".to_owned(),
+            ));
+        }
+        if !is_name(topic)
+            || topic.len() > 249
+            || topic == "."
+            || topic == ".."
+            || topic == contract::names::POSITIONS_TOPIC
+        {
+            return Err(wrong(&["topic"], format!("{topic:?} cannot be a topic's name")));
+        }
+    }
+    Ok(KindConfig {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        kind: raw.kind.clone(),
+        owned: raw.owned,
+        namespaces: namespaces(&raw.namespaces).map_err(|text| wrong(&["namespaces"], text))?,
+        topic: raw.topic.clone(),
+    })
+}
+
+fn namespaces(raw: &[String]) -> Result<Namespaces, String> {
+    match raw {
+        [] => Err("the list is empty; leave it out for the sidecar's own namespace".to_owned()),
+        [one] if one == "all" => Ok(Namespaces::All),
+        many if many.iter().any(|one| one == "all") => Err("`all` stands alone or not at all".to_owned()),
+        many => {
+            if let Some(bad) = many.iter().find(|one| !is_dns(one, false)) {
+                return Err(format!("{bad:?} is not a namespace's name"));
+            }
+            let set: BTreeSet<&String> = many.iter().collect();
+            if set.len() < many.len() {
+                return Err("a namespace stands there twice".to_owned());
+            }
+            let named = |one: &String| if one == "own" { Namespace::Own } else { Namespace::Named(one.clone()) };
+            Ok(Namespaces::These(many.iter().map(named).collect()))
+        }
+    }
+}
+
+/// A DNS label, or with `dots` several of them.
+fn is_dns(text: &str, dots: bool) -> bool {
+    let label = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 63
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+            && part.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
+    };
+    if dots { text.split('.').all(label) } else { label(text) }
+}

@@ -1,0 +1,222 @@
+//! The settings as written: names, types, defaults and the one description that `--help` and `docs/configuration.md` show.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    pub(super) api: RawApi,
+    pub(super) admin: RawAdmin,
+    /// Name of this Kubernetes cluster, in `ce_source` and in the names of positions and transactions.
+    pub(super) cluster: String,
+    pub(super) log: RawLog,
+    /// Kubeconfig file; absent: `KUBECONFIG`, else the pod's service account, else `~/.kube/config`.
+    pub(super) kubeconfig: Option<PathBuf>,
+    pub(super) kafka: Option<RawKafka>,
+    /// Kinds to serve, at least one.
+    pub(super) kinds: Vec<RawKind>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawApi {
+    /// Address of the entity API; loopback only. Port 0 takes a free one.
+    pub(super) address: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawAdmin {
+    /// Address of `/livez`, `/readyz` and `/metrics`. Port 0 takes a free one.
+    pub(super) address: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    /// error, warn, info, debug, trace, or directives such as `info,sidecar=debug`. `RUST_LOG` wins over it.
+    pub(super) level: String,
+    /// Look of the log lines on standard error.
+    pub(super) format: RawFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub(super) enum RawFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawKafka {
+    /// Any property of librdkafka: `bootstrap.servers` (needed), TLS, SASL, compression. Without `kafka` nothing is broadcast.
+    #[serde(deserialize_with = "scalars")]
+    pub(super) properties: BTreeMap<String, String>,
+    /// `exactlyOnce`: records and position are one transaction. `atLeastOnce`: a crash may repeat records, with the same `ce_id`.
+    pub(super) delivery: RawDelivery,
+    /// Memory for waiting changes of one kind, in bytes or with Ki, Mi, Gi; beyond it they collapse to the newest per entity.
+    #[serde(deserialize_with = "scalar")]
+    pub(super) queue_bytes: String,
+    /// Partitions of a topic that the sidecar creates; absent: the broker's default.
+    pub(super) partitions: Option<i32>,
+    /// Replicas of a topic that the sidecar creates; absent: the broker's default.
+    pub(super) replication_factor: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub(super) enum RawDelivery {
+    #[default]
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawKind {
+    /// `GROUP/VERSION`, or `VERSION` for the core group.
+    pub(super) api_version: String,
+    /// The kind, e.g. `Todo`.
+    pub(super) kind: String,
+    /// Whether this app is the kind's authority: it may be written here and is broadcast. Else it is read-only.
+    #[serde(default)]
+    pub(super) owned: bool,
+    /// `own`, `all`, or a list of namespaces, `own` among them or not.
+    #[serde(default = "own", deserialize_with = "one_or_many")]
+    pub(super) namespaces: Vec<String>,
+    /// Topic of an owned kind; absent: `GROUP.PLURAL`.
+    #[serde(default)]
+    pub(super) topic: Option<String>,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            api: RawApi::default(),
+            admin: RawAdmin::default(),
+            cluster: "kubernetes".to_owned(),
+            log: RawLog::default(),
+            kubeconfig: None,
+            kafka: None,
+            kinds: Vec::new(),
+        }
+    }
+}
+
+impl Default for RawApi {
+    fn default() -> Self {
+        Self { address: format!("127.0.0.1:{}", contract::ports::ENTITY_API) }
+    }
+}
+
+impl Default for RawAdmin {
+    fn default() -> Self {
+        Self { address: format!("0.0.0.0:{}", contract::ports::ADMIN) }
+    }
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: RawFormat::Text }
+    }
+}
+
+impl Default for RawKafka {
+    fn default() -> Self {
+        Self {
+            properties: BTreeMap::new(),
+            delivery: RawDelivery::ExactlyOnce,
+            queue_bytes: "16Mi".to_owned(),
+            partitions: None,
+            replication_factor: None,
+        }
+    }
+}
+
+fn own() -> Vec<String> {
+    vec!["own".to_owned()]
+}
+
+/// A text, a number or a truth value, as text: YAML reads `16` and `true` as what they look like.
+struct Scalar(String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsText;
+        impl Visitor<'_> for AsText {
+            type Value = Scalar;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a number, true or false")
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_owned()))
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+        }
+        deserializer.deserialize_any(AsText)
+    }
+}
+
+fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Scalar::deserialize(deserializer).map(|scalar| scalar.0)
+}
+
+fn scalars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct AsTexts;
+    impl<'de> Visitor<'de> for AsTexts {
+        type Value = BTreeMap<String, String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map of properties")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut all = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry::<String, Scalar>()? {
+                all.insert(name, value.0);
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_map(AsTexts)
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct OneOrMany;
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("`own`, `all` or a list of namespaces")
+        }
+        fn visit_str<E: de::Error>(self, value: &str) -> Result<Vec<String>, E> {
+            Ok(vec![value.to_owned()])
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(one) = seq.next_element()? {
+                all.push(one);
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_any(OneOrMany)
+}

@@ -1,0 +1,184 @@
+//! Settings from file, environment and flags: which wins, and what each fault is told as.
+
+use super::*;
+
+const TODO: &str = "kinds: [{apiVersion: k8sasbackend.com/v1, kind: Todo, owned: true}]\n";
+
+/// A file of its own per call, so that tests can run side by side.
+fn load(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Result<Config, String> {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("kab-config-{}-{number}.yaml", std::process::id()));
+    std::fs::write(&path, file).unwrap();
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let mut arguments = vec!["kab-sidecar".to_owned(), "--config".to_owned(), path.display().to_string()];
+    arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    let loaded = Config::load(arguments, &environment).map_err(|error| error.to_string());
+    std::fs::remove_file(&path).unwrap();
+    loaded.map_err(|message| message.replace(&path.display().to_string(), "FILE"))
+}
+
+#[test]
+fn defaults_are_those_of_the_design() {
+    let config = load(TODO, &[], &[]).unwrap();
+    assert_eq!(config.api.to_string(), "127.0.0.1:3600");
+    assert_eq!(config.admin.to_string(), "0.0.0.0:3601");
+    assert_eq!(config.cluster, "kubernetes");
+    assert_eq!((config.log_level.as_str(), config.log_format), ("info", Format::Text));
+    assert_eq!((config.kafka, config.kubeconfig), (None, None));
+    let kind = KindConfig {
+        group: "k8sasbackend.com".to_owned(),
+        version: "v1".to_owned(),
+        kind: "Todo".to_owned(),
+        owned: true,
+        namespaces: Namespaces::These(vec![Namespace::Own]),
+        topic: None,
+    };
+    assert_eq!(config.kinds, [kind]);
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let file = format!("{TODO}cluster: from-file\napi: {{address: '127.0.0.1:1'}}\nlog: {{level: warn}}\n");
+    let environment = [("KAB_CLUSTER", "from-environment"), ("KAB_API__ADDRESS", "127.0.0.1:2"), ("HOME", "/")];
+    let config = load(&file, &environment, &["--api-address", "127.0.0.1:3", "--kubeconfig=/k"]).unwrap();
+    assert_eq!(config.cluster, "from-environment");
+    assert_eq!(config.api.port(), 3);
+    assert_eq!(config.log_level, "warn");
+    assert_eq!(config.kubeconfig, Some(PathBuf::from("/k")));
+}
+
+#[test]
+fn librdkafka_properties_keep_their_dots_from_every_source() {
+    let file = format!(
+        "{TODO}kafka: {{properties: {{bootstrap.servers: 'a:1', linger.ms: 5, enable.ssl.certificate.verification: true}}, queueBytes: 1Mi}}\n"
+    );
+    let environment = [
+        ("KAB_KAFKA__PROPERTIES__BOOTSTRAP_SERVERS", "b:2"),
+        ("KAB_KAFKA__PROPERTIES__COMPRESSION_TYPE", "zstd"),
+        ("KAB_KAFKA__QUEUE_BYTES", "2048"),
+        ("KAB_KAFKA__PARTITIONS", "3"),
+        ("KAB_KAFKA", "what a development cluster tells its shell"),
+    ];
+    let kafka = load(&file, &environment, &["--kafka-delivery", "atLeastOnce"]).unwrap().kafka.unwrap();
+    let properties: Vec<(&str, &str)> =
+        kafka.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        properties,
+        [
+            ("bootstrap.servers", "b:2"),
+            ("compression.type", "zstd"),
+            ("enable.ssl.certificate.verification", "true"),
+            ("linger.ms", "5"),
+        ]
+    );
+    assert_eq!((kafka.delivery, kafka.queue_bytes, kafka.partitions), (Delivery::AtLeastOnce, 2048, Some(3)));
+    let from_environment_alone = load(TODO, &[("KAB_KAFKA__PROPERTIES__BOOTSTRAP_SERVERS", "b:2")], &[]).unwrap();
+    assert_eq!(from_environment_alone.kafka.unwrap().queue_bytes, 16 << 20);
+}
+
+#[test]
+fn kinds_come_from_the_environment_as_json() {
+    let kinds = r#"[{"apiVersion":"v1","kind":"ConfigMap","namespaces":["own","shop"]},{"apiVersion":"a.b/v1","kind":"X","namespaces":"all"}]"#;
+    let config = load("", &[("KAB_KINDS", kinds)], &[]).unwrap();
+    let namespaces: Vec<&Namespaces> = config.kinds.iter().map(|kind| &kind.namespaces).collect();
+    let listed = Namespaces::These(vec![Namespace::Own, Namespace::Named("shop".to_owned())]);
+    assert_eq!(namespaces, [&listed, &Namespaces::All]);
+    assert_eq!((config.kinds[0].group.as_str(), config.kinds[0].version.as_str()), ("", "v1"));
+}
+
+#[test]
+fn each_fault_names_the_key_and_where_it_stands() {
+    let kafka = "kafka: {properties: {bootstrap.servers: 'a:1'}";
+    let kind = |more: &str| format!("kinds: [{{apiVersion: a.b/v1, kind: Todo, {more}}}]");
+    let cases: Vec<(String, &str)> = vec![
+        ("clutser: x".to_owned(), "clutser: unknown field `clutser`"),
+        (format!("{kafka}, delivry: x}}"), "kafka.delivry: unknown field `delivry`"),
+        (
+            format!("{kafka}, delivery: twice}}"),
+            "kafka.delivery: unknown variant `twice`, expected `exactlyOnce` or `atLeastOnce`",
+        ),
+        (format!("{kafka}, queueBytes: lots}}"), "kafka.queueBytes: \"lots\" is not a size"),
+        (format!("{kafka}, partitions: 0}}"), "kafka.partitions: 0 is less than 1"),
+        (format!("{kafka}, partitions: many}}"), "kafka.partitions: invalid type"),
+        (
+            "kafka: {properties: {bootstrap.servers: a, acks: 1}}".to_owned(),
+            "kafka.properties.acks: is set by the sidecar",
+        ),
+        (
+            "kafka: {properties: {bootstrap.servers: [a]}}".to_owned(),
+            "kafka.properties.bootstrap.servers: invalid type",
+        ),
+        ("api: {address: '0.0.0.0:3600'}".to_owned(), "api.address: 0.0.0.0:3600 is not a loopback address"),
+        ("api: {address: 3600}".to_owned(), "api.address: invalid type"),
+        ("api: {address: localhost}".to_owned(), "api.address: \"localhost\" is not an address"),
+        ("api: {port: 1}".to_owned(), "api.port: unknown field"),
+        ("cluster: a/b".to_owned(), "cluster: \"a/b\" is not a name"),
+        ("log: {level: verbose}".to_owned(), "log.level: failed to read the log level"),
+        ("log: {format: xml}".to_owned(), "log.format: unknown variant `xml`"),
+        (kind("hooks: {}"), "kinds[0].hooks: unknown field `hooks`"),
+        (kind("namespaces: [all, own]"), "kinds[0].namespaces: `all` stands alone"),
+        (kind("namespaces: 1"), "kinds[0].namespaces: invalid type"),
+        (kind("topic: t"), "kinds[0].topic: only an owned kind has a topic"),
+        (kind("owned: true, topic: 'a b'"), "kinds[0].topic: \"a b\" cannot be"),
+        (kind("owned: yes please"), "kinds[0].owned: invalid type"),
+        ("kinds: [{apiVersion: A/B, kind: Todo}]".to_owned(), "kinds[0].apiVersion: \"A/B\" is not"),
+        ("kinds: [{kind: Todo}]".to_owned(), "kinds[0]: missing field `apiVersion`"),
+        (
+            "kinds: [{apiVersion: v1, kind: A}, {apiVersion: v1, kind: A}]".to_owned(),
+            "kinds[1].kind: A of v1 stands there twice",
+        ),
+    ];
+    for (text, expected) in cases {
+        let file = if text.starts_with("kinds") { text.clone() } else { format!("{TODO}{text}\n") };
+        let message = load(&file, &[], &[]).unwrap_err();
+        assert!(message.contains(expected) && message.ends_with("(in FILE)"), "{text}\n  {message}");
+    }
+    let cases: [(&str, &str, &str); 4] = [
+        ("KAB_CLUTSER", "x", "KAB_CLUTSER: no setting has this variable"),
+        (
+            "KAB_KAFKA__PARTITIONS",
+            "x",
+            "kafka.partitions: \"x\" is not a number (in environment variable KAB_KAFKA__PARTITIONS)",
+        ),
+        ("KAB_API__ADDRESS", "1.2.3.4:5", "(in environment variable KAB_API__ADDRESS)"),
+        ("KAB_KINDS", "Todo", "kinds: not JSON"),
+    ];
+    for (variable, value, expected) in cases {
+        let message = load(TODO, &[(variable, value)], &[]).unwrap_err();
+        assert!(message.contains(expected), "{variable}\n  {message}");
+    }
+    let message = load(TODO, &[], &["--admin-address=nowhere"]).unwrap_err();
+    assert!(message.ends_with("(in flag --admin-address)"), "{message}");
+    let no_brokers = load(&format!("{TODO}kafka: {{properties: {{}}}}\n"), &[], &[]).unwrap_err();
+    assert!(no_brokers.contains("kafka.properties.bootstrap.servers: is missing"), "{no_brokers}");
+    assert!(load("", &[], &[]).unwrap_err().contains("kinds: name at least one kind"), "nothing to serve");
+    assert!(load("a: [", &[], &[]).unwrap_err().starts_with("failed to read the configuration FILE: "), "no YAML");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_and_every_fault_is_exit_code_64() {
+    let error = Config::load(["kab-sidecar", "--config", "/nowhere/x.yaml"], &BTreeMap::new()).unwrap_err();
+    assert!(error.to_string().starts_with("failed to read the configuration /nowhere/x.yaml: "), "{error}");
+    assert_eq!(error.exit_code(), 64);
+    assert_eq!(Config::load(["kab-sidecar", "--what"], &BTreeMap::new()).unwrap_err().exit_code(), 64);
+    let help = Config::load(["kab-sidecar", "--help"], &BTreeMap::new()).unwrap_err();
+    assert_eq!(help.exit_code(), 0);
+    assert!(help.to_string().contains("Address of the entity API; loopback only."), "{help}");
+}
+
+#[test]
+fn the_reference_lists_every_setting_with_its_default() {
+    let page = reference();
+    for row in [
+        "| `api.address` | `KAB_API__ADDRESS` | `--api-address` | `127.0.0.1:3600` |",
+        "| `kafka.queueBytes` | `KAB_KAFKA__QUEUE_BYTES` | `--kafka-queue-bytes` | `16Mi` |",
+        "| `kafka.properties` | `KAB_KAFKA__PROPERTIES__NAME` |  |  |",
+        "| `kinds[].namespaces` |  |  | `[\"own\"]` |",
+        "One of `exactlyOnce`, `atLeastOnce`. |",
+    ] {
+        assert!(page.contains(row), "{row}\n{page}");
+    }
+    assert!(!page.contains("|  |\n"), "a setting without a description:\n{page}");
+}

@@ -1,0 +1,223 @@
+//! What one informer knows, shared: it writes, the entity API reads and adds the answers to its own writes.
+//!
+//! A [`View`] is one watch's [`Cache`] behind a lock that is never held across an await; a [`KindView`] is all views of a kind, one for each
+//! namespace scope. Nothing here asks the API server.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use sidecar_core::cache::{Cache, Page};
+use sidecar_core::entity::{Entity, Key};
+use sidecar_core::feed::Delta;
+use sidecar_core::query::ListQuery;
+use sidecar_core::version::Version;
+use tokio::sync::watch;
+
+/// The shared cache of one watch.
+#[derive(Debug)]
+pub struct View {
+    namespace: Option<Arc<str>>,
+    state: RwLock<State>,
+    /// How far the watch has come; who waits for a version listens here.
+    progress: watch::Sender<Version>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cache: Cache,
+    filled: bool,
+    /// When the cache was last known to be current.
+    confirmed: Option<Instant>,
+    /// Counts every change: what an `ETag` of a list rests on.
+    revision: u64,
+}
+
+/// What a scrape shows of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Entities held.
+    pub entities: usize,
+    /// Bytes held.
+    pub bytes: usize,
+}
+
+impl View {
+    /// Empty; `namespace` is what its watch is restricted to.
+    pub fn new(namespace: Option<Arc<str>>) -> Self {
+        Self { namespace, state: RwLock::default(), progress: watch::Sender::new(Version::default()) }
+    }
+
+    /// The namespace that its watch is restricted to.
+    pub fn namespace(&self) -> Option<&Arc<str>> {
+        self.namespace.as_ref()
+    }
+
+    /// The informer has the whole state.
+    pub fn fill(&self, version: Version, entities: Vec<Arc<Entity>>, now: Instant) {
+        self.follow(now, |state| {
+            state.cache.replace(version, entities);
+            state.filled = true;
+        });
+    }
+
+    /// The informer was told of a change.
+    pub fn observe(&self, delta: &Delta, now: Instant) {
+        self.follow(now, |state| state.cache.observe(delta));
+    }
+
+    /// The informer was told how far its watch has come.
+    pub fn bookmark(&self, version: Version, now: Instant) {
+        self.follow(now, |state| state.cache.bookmark(version));
+    }
+
+    fn follow(&self, now: Instant, change: impl FnOnce(&mut State)) {
+        let version = {
+            let mut state = self.state.write();
+            change(&mut state);
+            state.confirmed = Some(now);
+            state.revision += 1;
+            state.cache.version()
+        };
+        self.progress.send_replace(version);
+    }
+
+    /// The answer to one of our own writes, or to a read at the API server.
+    pub fn written(&self, entity: Arc<Entity>) {
+        let mut state = self.state.write();
+        state.cache.written(entity);
+        state.revision += 1;
+    }
+
+    /// The answer to one of our own deletes that removed the entity at once.
+    pub fn deleted(&self, key: &Key, uid: &str, now: Instant) {
+        let mut state = self.state.write();
+        state.cache.deleted(key, uid, now);
+        state.revision += 1;
+    }
+
+    /// The entity as last known.
+    pub fn find(&self, key: &Key) -> Option<Arc<Entity>> {
+        self.state.read().cache.find(key).cloned()
+    }
+
+    /// Whether the informer has listed everything once.
+    pub fn is_filled(&self) -> bool {
+        self.state.read().filled
+    }
+
+    /// How long ago the cache was last known to be current.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        self.state.read().confirmed.map(|confirmed| now.saturating_duration_since(confirmed))
+    }
+
+    /// What it holds.
+    pub fn size(&self) -> Size {
+        let state = self.state.read();
+        Size { entities: state.cache.len(), bytes: state.cache.bytes() }
+    }
+
+    /// Returns once the watch has come to `version`, or the entity of `key` has.
+    pub async fn reached(&self, version: Version, key: Option<&Key>) {
+        let mut progress = self.progress.subscribe();
+        let enough = |told: &Version| {
+            *told >= version || key.and_then(|key| self.find(key)).is_some_and(|entity| entity.version >= version)
+        };
+        // The sender lives as long as the view, so this cannot fail.
+        let _ = progress.wait_for(enough).await;
+    }
+}
+
+/// A page, and what an answer says of the cache it came from.
+#[derive(Debug)]
+pub struct Listing {
+    /// The entities.
+    pub page: Page,
+    /// Grows with every change of the caches that were asked.
+    pub revision: u64,
+    /// The age of the oldest of them.
+    pub age: Duration,
+}
+
+/// All views of a kind, in the order of their namespaces.
+#[derive(Debug, Clone)]
+pub struct KindView {
+    views: Arc<[Arc<View>]>,
+}
+
+impl KindView {
+    /// One view of everything, or one for each of some namespaces.
+    pub fn new(mut views: Vec<Arc<View>>) -> Self {
+        views.sort_by(|a, b| a.namespace.cmp(&b.namespace));
+        Self { views: views.into() }
+    }
+
+    /// Whether every informer has listed everything once.
+    pub fn is_filled(&self) -> bool {
+        self.views.iter().all(|view| view.is_filled())
+    }
+
+    /// All views.
+    pub fn views(&self) -> &[Arc<View>] {
+        &self.views
+    }
+
+    /// The view that holds what is in `namespace` (absent for a cluster-scoped kind), if it is served.
+    pub fn of(&self, namespace: Option<&str>) -> Option<&Arc<View>> {
+        self.views.iter().find(|view| view.namespace.is_none() || view.namespace.as_deref() == namespace)
+    }
+
+    /// The namespaces that are served, where not all are.
+    pub fn namespaces(&self) -> Option<Vec<Arc<str>>> {
+        self.views.iter().map(|view| view.namespace.clone()).collect()
+    }
+
+    /// A page over all views that the query reaches, in key order: a view's keys all lie in its namespace, and views are in that order.
+    pub fn list(&self, query: &ListQuery, now: Instant) -> Listing {
+        let reached = self.views.iter().filter(|view| match (&query.namespace, &view.namespace) {
+            (Some(asked), Some(held)) => asked == held,
+            _ => true,
+        });
+        let mut all: Option<Listing> = None;
+        for view in reached {
+            let state = view.state.read();
+            let left = query.limit.map(|limit| limit - all.as_ref().map_or(0, |all| all.page.items.len()));
+            let age = state.confirmed.map_or(Duration::ZERO, |confirmed| now.saturating_duration_since(confirmed));
+            let sum = all.get_or_insert_with(|| Listing {
+                page: Page { items: Vec::new(), next: None, version: state.cache.version() },
+                revision: 0,
+                age,
+            });
+            sum.revision += state.revision;
+            sum.age = sum.age.max(age);
+            sum.page.version = sum.page.version.min(state.cache.version());
+            if sum.page.next.is_some() {
+                continue;
+            }
+            // A full page still has to know whether anything follows.
+            let full = left == Some(0);
+            let page = state.cache.list(&ListQuery { limit: if full { Some(1) } else { left }, ..query.clone() });
+            if full {
+                sum.page.next = page.items.first().and(sum.page.items.last()).map(|last| last.key.clone());
+            } else {
+                sum.page.items.extend(page.items);
+                sum.page.next = page.next;
+            }
+        }
+        let nothing = || Page { items: Vec::new(), next: None, version: Version::default() };
+        all.unwrap_or_else(|| Listing { page: nothing(), revision: 0, age: Duration::ZERO })
+    }
+
+    /// Returns once every watch that the namespace reaches (all, if absent) has come to `version`, or the entity of `key` has.
+    pub async fn reached(&self, version: Version, namespace: Option<&str>, key: Option<&Key>) {
+        for view in self.views.iter() {
+            let asked = namespace.is_none() || view.namespace.is_none() || view.namespace.as_deref() == namespace;
+            if asked {
+                view.reached(version, key).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
