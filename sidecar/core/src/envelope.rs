@@ -70,8 +70,8 @@ impl Envelope {
             Item::Vanished(gone) => {
                 let key = Cow::Borrowed(gone.key.as_str());
                 let id = event_id(&gone.uid, gone.deletion());
-                let told = body
-                    .map(|body| self.told(Event::Deleted, key.clone(), id, Skipped::Unknown, gone.learned, body));
+                let told =
+                    body.map(|body| self.told(Event::Deleted, key.clone(), id, Skipped::Unknown, gone.learned, body));
                 told.into_iter().chain([tombstone(key)]).collect()
             }
             Item::Tombstone { key } => vec![tombstone(Cow::Borrowed(key.as_str()))],

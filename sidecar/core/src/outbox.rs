@@ -116,19 +116,11 @@ impl Outbox {
         self.barrier = Some((self.next, relist));
     }
 
-    /// Puts back a relist that could not be carried through: it stands before everything again.
-    pub fn put_back_relist(&mut self, relist: Relist) {
-        if self.barrier.is_none() {
-            let first = self.waiting.keys().next().copied().unwrap_or(self.next);
-            self.barrier = Some((first, relist));
-        }
-    }
-
     /// Puts back changes that were taken and not told: they stand before everything else again.
     pub fn put_back(&mut self, changes: impl IntoIterator<Item = Change>) {
         let later = std::mem::take(&mut self.waiting);
-        let (barrier, old_next) = (self.barrier.take(), self.next);
-        self.newest = None;
+        let barrier = self.barrier.take();
+        let collapsing = self.newest.take().is_some();
         self.collapsed_to = None;
         self.bytes = 0;
         for change in changes {
@@ -144,7 +136,9 @@ impl Outbox {
         if let Some((_, relist)) = barrier {
             self.barrier = Some((self.next, relist));
         }
-        debug_assert!(self.next >= old_next, "numbers grow");
+        if collapsing {
+            self.collapse();
+        }
     }
 
     /// Keeps only the newest change per entity from now until the outbox is empty; deletions stay.

@@ -159,8 +159,7 @@ mod tests {
 
     #[test]
     fn a_tombstone_ends_a_key_or_is_remembered_when_reading_on() {
-        for (mut readback, life) in
-            [(Readback::whole(OURS, "*"), None), (Readback::since(OURS, "*"), Some(Life::Gone))]
+        for (mut readback, life) in [(Readback::whole(OURS, "*"), None), (Readback::since(OURS, "*"), Some(Life::Gone))]
         {
             readback.take(record("a/x", "u/1", "g.v1.todo.deleted", Some(b"1")));
             readback.take(tombstone("a/x"));
