@@ -7,4 +7,5 @@ pub mod config;
 
 pub mod informer;
 mod resource;
+pub mod store;
 pub mod view;

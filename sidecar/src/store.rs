@@ -1,0 +1,320 @@
+//! Asks the API server: which kinds there are, and on the entity API's behalf reads and writes one object at a time.
+//!
+//! Objects are bytes here and become entities by slices; what a write's request looks like and what a refusal means is decided in
+//! [`sidecar_core::write`] and [`sidecar_core::refusal`]. One write is one request, unless the cache was behind. Never touches a cache, never
+//! logs what an entity holds. `http` calls it for requests, `app` for discovery.
+
+mod away;
+mod discovery;
+mod metrics;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use contract::problem::{Code, Problem};
+use http_body_util::{BodyExt, Limited};
+use hyper::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use hyper::{Method, Request, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use sidecar_core::entity::{Entity, Key};
+use sidecar_core::kind::Kind;
+use sidecar_core::mapping;
+use sidecar_core::refusal::{self, Conditional};
+use sidecar_core::version::Version;
+use sidecar_core::watch::{ListPage, Request as ListRequest};
+use sidecar_core::write::{self, body::Body as WriteBody};
+
+use crate::resource;
+use away::Away;
+pub use discovery::{Discovery, DiscoveryError, Wanted};
+pub use metrics::Metrics;
+use metrics::Verb;
+
+/// The API server ends a request after a minute, admission webhooks included; nobody waits so long on localhost.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// An object is 3 MiB at most, a page of a list some hundreds of usual ones.
+const ANSWER_BYTES: usize = 1 << 30;
+/// A cache that is behind is right after one read; a writer that comes between twice more is bad luck.
+const ATTEMPTS: usize = 3;
+/// Entities of one page when a list is read through.
+const PAGE: usize = 500;
+/// When to come back while the API server is away.
+const RETRY_SECONDS: u64 = 2;
+
+/// A write of the entity API, read and checked.
+#[derive(Debug, Clone, Copy)]
+pub enum Write<'a> {
+    /// Nothing of that id may exist.
+    Create(&'a WriteBody<'a>),
+    /// Create, or replace what exists.
+    Replace {
+        /// The entity.
+        body: &'a WriteBody<'a>,
+        /// The version that must be the present one.
+        base: Option<Version>,
+        /// Whether it must exist (`If-Match: *`, or a version).
+        must_exist: bool,
+    },
+    /// Change some fields of what exists.
+    Patch {
+        /// The merge patch.
+        body: &'a WriteBody<'a>,
+        /// The version that must be the present one.
+        base: Option<Version>,
+    },
+    /// Delete what exists.
+    Delete {
+        /// The version that must be the present one.
+        base: Option<Version>,
+    },
+}
+
+/// What a write came to.
+#[derive(Debug)]
+pub enum Written {
+    /// The entity as it is now; one that is being deleted waits for finalizers.
+    Stored {
+        /// As the API server answered it.
+        entity: Arc<Entity>,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// The entity is gone.
+    Gone {
+        /// Of the entity that was deleted.
+        uid: String,
+    },
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub struct Refused {
+    /// For the caller.
+    pub problem: Problem,
+    /// Seconds after which to try again, where that makes sense.
+    pub retry_after: Option<u64>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        let retry_after = (problem.status == Code::Unavailable.status()).then_some(RETRY_SECONDS);
+        Self { problem, retry_after }
+    }
+}
+
+/// The gateway; clones share its connections.
+#[derive(Clone)]
+pub struct Store {
+    client: Client,
+    metrics: Metrics,
+}
+
+/// An answer of the API server, read whole.
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<u64>,
+    body: Bytes,
+}
+
+impl Store {
+    /// Over a client that retries nothing by itself.
+    pub fn new(client: Client, metrics: Metrics) -> Self {
+        Self { client, metrics }
+    }
+
+    /// The entity as the API server has it.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or refuses.
+    pub async fn read(&self, kind: &Kind, key: &Key) -> Result<Option<Arc<Entity>>, Refused> {
+        let answer = self.send(kind, Verb::get, Method::GET, resource::object(kind, key), None).await?;
+        match answer.status {
+            StatusCode::OK => entity(kind, &answer.body).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(refused(kind, key, &answer, Conditional::No)),
+        }
+    }
+
+    /// Everything in a namespace, or everything, as the API server has it, with the version of that state.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or refuses.
+    pub async fn list(&self, kind: &Kind, namespace: Option<&str>) -> Result<(Version, Vec<Arc<Entity>>), Refused> {
+        let mut version = None;
+        let mut entities = Vec::new();
+        let mut after = None;
+        loop {
+            let query = ListRequest::Page { limit: PAGE, after }.query();
+            let path = format!("{}?{query}", resource::collection(kind, namespace));
+            let answer = self.send(kind, Verb::list, Method::GET, path, None).await?;
+            if answer.status != StatusCode::OK {
+                let key = Key { namespace: namespace.map(Arc::from), id: Arc::from("") };
+                return Err(refused(kind, &key, &answer, Conditional::No));
+            }
+            let page = ListPage::parse(kind, &answer.body).map_err(|error| unusable(&error))?;
+            let first = *version.get_or_insert(page.version);
+            entities.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                return Ok((first, entities));
+            }
+        }
+    }
+
+    /// Makes a write. `existing` is what the cache has; `key.id` is empty where the id is in the body or to be generated.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked, or refuses.
+    pub async fn write(
+        &self,
+        kind: &Kind,
+        key: &Key,
+        mut existing: Option<Arc<Entity>>,
+        write: Write<'_>,
+        dry_run: bool,
+    ) -> Result<Written, Refused> {
+        if existing.is_none() && matches!(write, Write::Replace { must_exist: true, .. }) {
+            existing = self.read(kind, key).await?;
+        }
+        for attempt in 1.. {
+            let request = request(kind, key, existing.as_deref(), write)?;
+            let (verb, method, path) = target(kind, key, request.method);
+            let path = format!("{path}?{}", parameters(request.method, dry_run));
+            let answer =
+                self.send(kind, verb, method, path, Some((request.content_type, request.body.clone()))).await?;
+            if answer.status.is_success() {
+                return written(kind, &answer);
+            }
+            if attempt < ATTEMPTS && request.outdated(answer.status.as_u16()) {
+                tracing::debug!(kind = %kind.full_name(), id = %key.id, "the cache was behind, writing again");
+                existing = self.read(kind, key).await?;
+                continue;
+            }
+            return Err(refused(kind, key, &answer, write.conditional()));
+        }
+        Err(Problem::new(Code::Internal, "no attempt was made").into())
+    }
+
+    async fn send(
+        &self,
+        kind: &Kind,
+        verb: Verb,
+        method: Method,
+        path: String,
+        body: Option<(&'static str, Vec<u8>)>,
+    ) -> Result<Answer, Refused> {
+        let safe = method == Method::GET;
+        let started = Instant::now();
+        let result = self.ask(method, path, body).await;
+        let status = result.as_ref().ok().map(|answer| answer.status.as_u16());
+        self.metrics.request(&kind.full_name(), verb, status, started.elapsed());
+        result.map_err(|away| {
+            tracing::debug!(kind = %kind.full_name(), ?verb, error = %away, "the API server did not answer");
+            away.refused(safe)
+        })
+    }
+
+    async fn ask(&self, method: Method, path: String, body: Option<(&'static str, Vec<u8>)>) -> Result<Answer, Away> {
+        let mut request = Request::builder().method(method).uri(path).header(ACCEPT, "application/json");
+        let body = match body {
+            Some((content_type, body)) => {
+                request = request.header(CONTENT_TYPE, content_type);
+                Body::from(body)
+            }
+            None => Body::empty(),
+        };
+        let request = request.body(body).map_err(|error| Away::Unsent(error.to_string()))?;
+        let exchange = async {
+            let response = self.client.send(request).await.map_err(|error| Away::of(&error))?;
+            let status = response.status();
+            let retry_after =
+                response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+            let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| Away::Unknown(error.to_string()))?.to_bytes();
+            Ok(Answer { status, retry_after, body })
+        };
+        tokio::time::timeout(DEADLINE, exchange)
+            .await
+            .unwrap_or_else(|_| Err(Away::Unknown(format!("no answer within {} s", DEADLINE.as_secs()))))
+    }
+}
+
+impl Write<'_> {
+    fn conditional(self) -> Conditional {
+        match self {
+            Self::Replace { base: Some(_), .. }
+            | Self::Patch { base: Some(_), .. }
+            | Self::Delete { base: Some(_) } => Conditional::Yes,
+            _ => Conditional::No,
+        }
+    }
+}
+
+fn request(kind: &Kind, key: &Key, existing: Option<&Entity>, write: Write<'_>) -> Result<write::Request, Problem> {
+    match write {
+        Write::Create(body) => write::create(kind, key, body),
+        Write::Replace { base: None, must_exist: true, .. } if existing.is_none() => {
+            Err(Problem::new(Code::PreconditionFailed, format!("there is no {} {:?}", kind.noun(), &*key.id)))
+        }
+        Write::Replace { body, base, .. } => write::replace(kind, key, existing, base, body),
+        Write::Patch { body, base } => write::merge_patch(kind, key, base, body),
+        Write::Delete { base } => Ok(write::delete(base)),
+    }
+}
+
+fn target(kind: &Kind, key: &Key, method: write::Method) -> (Verb, Method, String) {
+    match method {
+        write::Method::Post => (Verb::create, Method::POST, resource::collection(kind, key.namespace.as_deref())),
+        write::Method::Patch => (Verb::patch, Method::PATCH, resource::object(kind, key)),
+        write::Method::Delete => (Verb::delete, Method::DELETE, resource::object(kind, key)),
+    }
+}
+
+fn parameters(method: write::Method, dry_run: bool) -> String {
+    let mut query = match method {
+        write::Method::Delete => String::new(),
+        _ => format!("fieldManager={}&fieldValidation=Strict&", contract::names::FIELD_MANAGER),
+    };
+    if dry_run {
+        query.push_str("dryRun=All");
+    }
+    query.trim_end_matches('&').to_owned()
+}
+
+fn written(kind: &Kind, answer: &Answer) -> Result<Written, Refused> {
+    // A delete that is done at once is answered with a `Status` instead of the object.
+    #[derive(serde::Deserialize)]
+    struct Told<'a> {
+        kind: &'a str,
+        #[serde(default)]
+        details: Option<Details>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Details {
+        #[serde(default)]
+        uid: String,
+    }
+    match serde_json::from_slice::<Told<'_>>(&answer.body) {
+        Ok(Told { kind: "Status", details }) => {
+            Ok(Written::Gone { uid: details.map(|details| details.uid).unwrap_or_default() })
+        }
+        _ => Ok(Written::Stored { entity: entity(kind, &answer.body)?, created: answer.status == StatusCode::CREATED }),
+    }
+}
+
+fn entity(kind: &Kind, body: &[u8]) -> Result<Arc<Entity>, Refused> {
+    mapping::entity(kind, body).map(Arc::new).map_err(|error| unusable(&error))
+}
+
+fn unusable(error: &mapping::MappingError) -> Refused {
+    tracing::warn!(%error, "the API server's answer cannot be used");
+    Problem::new(Code::BadGateway, "the API server's answer cannot be read as an entity").into()
+}
+
+fn refused(kind: &Kind, key: &Key, answer: &Answer, conditional: Conditional) -> Refused {
+    let problem = refusal::problem(kind, key, answer.status.as_u16(), &answer.body, conditional);
+    let refused = Refused::from(problem);
+    Refused { retry_after: answer.retry_after.or(refused.retry_after), ..refused }
+}
