@@ -121,7 +121,7 @@ pub fn named_directory(name: &str, environment: &Environment) -> Result<PathBuf,
     Ok(environment.state_directory()?.join("clusters").join(name))
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let fits = (1..=40).contains(&name.len())
         && !name.starts_with('-')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');

@@ -86,18 +86,19 @@ impl ContainerCluster {
     /// Pulls what is missing, starts everything, and returns when all of it serves.
     pub async fn start(options: ContainerOptions) -> Result<Self, Error> {
         check_name(&options.name)?;
-        let mut site = match &options.directory {
+        let site = match &options.directory {
             Some(directory) => Site::at(directory, &options.name, &options.environment)?,
             None => Site::temporary(&options.name, &options.environment)?,
         };
         site.empty()?;
         let daemon = Daemon::reach(&options.environment).await?;
         daemon.remove_left_over().await?;
-        daemon.provide_image(&options.kubernetes_image).await?;
+        daemon.provide_image(&options.kubernetes_image, KUBERNETES_IMAGE_VARIABLE).await?;
         if options.kafka {
-            daemon.provide_image(&options.kafka_image).await?;
+            daemon.provide_image(&options.kafka_image, KAFKA_IMAGE_VARIABLE).await?;
         }
-        let roster = Roster::new(&site.directory, options.name.clone(), PathBuf::from("kubectl"))?;
+        let kubectl = options.environment.program("kubectl").unwrap_or_else(|| "kubectl".into());
+        let roster = Roster::new(&site.directory, options.name.clone(), kubectl)?;
         let begun = Instant::now();
         let ownership = Ownership::new(&options.name)?;
         // Both run to their end, so that no container is created behind the back of the removal below.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cluster::Part;
+use crate::containers::ContainerError;
 use crate::prerequisites::Missing;
 
 /// What went wrong.
@@ -171,6 +172,9 @@ pub enum Error {
     /// The part is not running.
     #[error("{0} is not running")]
     NotRunning(Part),
+    /// A cluster of containers failed.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// A background task of this crate broke.
     #[error("an internal thread of the devcluster ended early")]
     Internal,

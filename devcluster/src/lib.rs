@@ -14,6 +14,7 @@ mod artifact;
 mod cache;
 mod certificates;
 mod cluster;
+pub mod containers;
 pub mod environment;
 mod error;
 mod etcd;

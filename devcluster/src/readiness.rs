@@ -84,7 +84,12 @@ pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
 pub(crate) fn admin_client(certificates: &Certificates) -> Result<reqwest::Client, Error> {
     let (ca, chain) = (certificates.read("ca.crt")?, certificates.read("admin.crt")?);
     let key = certificates.read("admin.key")?;
-    let tls = tls(&ca, &chain, &key).map_err(Error::Client)?;
+    client(&ca, &chain, &key)
+}
+
+/// A client that trusts one CA and shows one certificate; all three are PEM.
+pub(crate) fn client(ca: &str, chain: &str, key: &str) -> Result<reqwest::Client, Error> {
+    let tls = tls(ca, chain, key).map_err(Error::Client)?;
     // Every check is a new connection: a pooled one would say nothing about whether the port still accepts.
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)

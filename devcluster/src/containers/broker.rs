@@ -31,7 +31,7 @@ impl Broker {
         let (container, port) = loop {
             let port = Port::any(&options.environment)?;
             let settings = settings(port.number());
-            match daemon.start(image, ownership, PORT, Some(port.number()), &[], &settings).await? {
+            match daemon.start(image, ownership, PORT, Some(port.number()), &[], &settings).await {
                 Ok(container) => break (container, port),
                 Err(error) if attempt < ATTEMPTS && is_port_conflict(&error) => attempt += 1,
                 Err(error) => return Err(ContainerError::docker("start the Kafka container")(error).into()),

@@ -39,7 +39,7 @@ impl Kubernetes {
         directory: &Path,
     ) -> Result<Self, Error> {
         let image = options.kubernetes_image.as_str();
-        let container = daemon.start(image, ownership, PORT, None, &COMMAND, &[]).await?;
+        let container = daemon.start(image, ownership, PORT, None, &COMMAND, &[]).await;
         let container = container.map_err(ContainerError::docker("start the Kubernetes container"))?;
         let wrong = |detail| ContainerError::Kubeconfig { image: image.to_owned(), detail };
         let mut kubeconfig = daemon
