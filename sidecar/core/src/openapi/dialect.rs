@@ -91,7 +91,13 @@ fn constraints(source: &Map<String, Value>, shape: Shape) -> Map<String, Value> 
     if shape == Shape::Patch {
         return target;
     }
-    for keyword in ["default", "minProperties", "maxProperties", "required"] {
+    // In an answer a default is never needed: the field is there.
+    if let (Shape::Write, Some(default)) = (shape, default(source))
+        && !compound(default)
+    {
+        target.insert("default".to_owned(), default.clone());
+    }
+    for keyword in ["minProperties", "maxProperties", "required"] {
         if let Some(value) = source.get(keyword) {
             target.insert(keyword.to_owned(), value.clone());
         }
@@ -141,22 +147,29 @@ fn put_members(target: &mut Map<String, Value>, source: &Map<String, Value>, sha
     if let Some(Value::Object(properties)) = source.get("properties") {
         let converted = properties.iter().map(|(name, schema)| {
             let mut schema_here = convert(schema, shape);
-            let removable = !required.contains(&name.as_str()) || schema.get("default").is_some();
+            let removable = !required.contains(&name.as_str()) || has_default(schema);
             if let (Shape::Patch, true, Value::Object(members)) = (shape, removable, &mut schema_here) {
                 allow_null(members);
             }
             (name.clone(), schema_here)
         });
         target.insert("properties".to_owned(), Value::Object(converted.collect()));
+        if shape == Shape::Write {
+            // Defaults are filled in before the schema is looked at. An empty text is also how a built-in kind tells that there is none.
+            let relieved = |name: &&str| {
+                properties
+                    .get(*name)
+                    .and_then(Value::as_object)
+                    .and_then(default)
+                    .is_some_and(|default| *default != json!(""))
+            };
+            let demanded: Vec<&str> = required.iter().copied().filter(|name| !relieved(name)).collect();
+            put_required(target, demanded);
+        }
         if shape == Shape::Read {
             // The API server fills defaults in whenever it reads, also into objects that are older than the default.
-            let filled = properties.iter().filter(|(_, schema)| schema.get("default").is_some());
-            let mut present: Vec<&str> = required.into_iter().chain(filled.map(|(name, _)| name.as_str())).collect();
-            present.sort_unstable();
-            present.dedup();
-            if !present.is_empty() {
-                target.insert("required".to_owned(), json!(present));
-            }
+            let filled = properties.iter().filter(|(_, schema)| has_default(schema));
+            put_required(target, required.into_iter().chain(filled.map(|(name, _)| name.as_str())).collect());
         }
     }
     if let Some(items) = source.get("items") {
@@ -177,6 +190,32 @@ fn put_members(target: &mut Map<String, Value>, source: &Map<String, Value>, sha
     } else if shape != Shape::Read && target.contains_key("properties") {
         target.insert("additionalProperties".to_owned(), json!(false));
     }
+}
+
+/// `required` with these names; without any it is left out.
+fn put_required(target: &mut Map<String, Value>, mut names: Vec<&str>) {
+    names.sort_unstable();
+    names.dedup();
+    match names.as_slice() {
+        [] => target.remove("required"),
+        names => target.insert("required".to_owned(), json!(names)),
+    };
+}
+
+fn compound(value: &Value) -> bool {
+    value.is_object() || value.is_array()
+}
+
+fn has_default(schema: &Value) -> bool {
+    schema.as_object().and_then(default).is_some()
+}
+
+/// The default, if it is one: a built-in kind's schema also tells the zero values of the code that it was made from, such as an empty
+/// text for one of three words.
+fn default(source: &Map<String, Value>) -> Option<&Value> {
+    let default = source.get("default")?;
+    let fits = source.get("enum").and_then(Value::as_array).is_none_or(|values| values.contains(default));
+    fits.then_some(default)
 }
 
 /// `x-kubernetes-int-or-string` has no `type` of its own: it becomes a choice, unless the choice is written beside it.
@@ -231,6 +270,10 @@ fn put_format(target: &mut Map<String, Value>, format: &str) -> Option<String> {
 /// What can only be said in words.
 fn remarks(source: &Map<String, Value>, shape: Shape) -> Vec<String> {
     let mut remarks = Vec::new();
+    if let (Shape::Write, Some(default)) = (shape, default(source).filter(|default| compound(default))) {
+        // Not as a keyword: it need not fit its own schema before the defaults within it are filled in.
+        remarks.push(format!("When absent: `{default}`."));
+    }
     let keys = strings(source.get("x-kubernetes-list-map-keys"));
     if !keys.is_empty() {
         let keys = keys.into_iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" and ");
@@ -352,10 +395,28 @@ mod tests {
 
     #[test]
     fn a_field_with_a_default_is_always_there_in_an_answer_and_never_demanded_in_a_write() {
-        let schema = json!({ "type": "object", "required": ["a"],
-            "properties": { "a": { "type": "string" }, "b": { "type": "boolean", "default": false } } });
-        assert_eq!(read(schema.clone()).get("required"), Some(&json!(["a", "b"])));
+        let schema = json!({ "type": "object", "required": ["a", "c"], "properties": {
+            "a": { "type": "string" }, "b": { "type": "boolean", "default": false }, "c": { "type": "object", "default": {} }
+        } });
+        assert_eq!(read(schema.clone()).get("required"), Some(&json!(["a", "b", "c"])));
         assert_eq!(convert(&schema, Shape::Write).get("required"), Some(&json!(["a"])));
+        assert_eq!(read(schema.clone()).pointer("/properties/b"), Some(&json!({ "type": "boolean" })));
+        assert_eq!(
+            convert(&schema, Shape::Write).pointer("/properties/b"),
+            Some(&json!({ "type": "boolean", "default": false }))
+        );
+        assert_eq!(
+            convert(&schema, Shape::Write).pointer("/properties/c"),
+            Some(&json!({ "type": "object", "description": "When absent: `{}`." }))
+        );
+    }
+
+    #[test]
+    fn a_zero_value_that_the_field_cannot_have_is_no_default() {
+        let schema =
+            json!({ "type": "object", "properties": { "a": { "type": "string", "enum": ["x"], "default": "" } } });
+        assert_eq!(read(schema.clone()).get("required"), None);
+        assert_eq!(convert(&schema, Shape::Write).pointer("/properties/a/default"), None);
     }
 
     #[test]
