@@ -260,8 +260,8 @@ impl Refused<'_> {
     fn causes(&self) -> Vec<(String, String)> {
         let mut causes: Vec<(String, String)> = Vec::new();
         for cause in self.status.details.iter().flat_map(|details| &details.causes) {
-            // The whole message once more, which the API server adds to errors that it cannot place.
-            if cause.field.is_empty() && (cause.message.is_empty() || self.status.message.ends_with(&cause.message)) {
+            let repeated = cause.field.is_empty() && self.status.message.ends_with(&cause.message);
+            if repeated || cause.message.contains("some validation rules were not checked") {
                 continue;
             }
             let place = path::pointer(self.kind, &cause.field);

@@ -61,6 +61,7 @@ fn every_wrong_field_is_pointed_at() {
                 {"reason": "FieldValueRequired", "message": "Required value", "field": "spec.message"},
                 {"reason": "FieldValueInvalid", "message": "Invalid value: \"object\": the message says nothing", "field": "spec"},
                 {"reason": "FieldValueInvalid", "message": "Invalid value: \"object\": the message says nothing", "field": "spec"},
+                {"reason": "FieldValueInvalid", "message": "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation", "field": "<nil>"},
             ]}
         }),
         (

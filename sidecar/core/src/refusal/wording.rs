@@ -71,7 +71,7 @@ pub(super) fn cause(field: &str, message: &str) -> String {
     } else {
         let valued = ["Invalid value: ", "Unsupported value: ", "Too many: ", "Too few: "];
         match valued.iter().find_map(|prefix| message.strip_prefix(prefix)) {
-            Some(rest) => behind_value(rest).unwrap_or("is not valid").to_owned(),
+            Some(rest) => behind_value(rest).to_owned(),
             None => message.to_owned(),
         }
     };
@@ -84,18 +84,20 @@ pub(super) fn cause(field: &str, message: &str) -> String {
     detail.to_owned()
 }
 
-/// What stands behind a value as Go prints it: a quoted string, JSON, or a word.
-fn behind_value(text: &str) -> Option<&str> {
-    let end = match text.chars().next()? {
-        '"' => quoted_text(text)?.1,
-        '{' | '[' => {
+/// What stands behind a value as Go prints it: a quoted string, JSON, or a number. A rule's text may stand without a value.
+fn behind_value(text: &str) -> &str {
+    let end = match text.chars().next() {
+        Some('"') => quoted_text(text).map(|(_, end)| end),
+        _ => {
             let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-            values.next()?.ok()?;
-            values.byte_offset()
+            matches!(values.next(), Some(Ok(_))).then(|| values.byte_offset())
         }
-        _ => text.find(": ")?,
     };
-    text.get(end..)?.strip_prefix(": ").filter(|detail| !detail.is_empty())
+    match end.and_then(|end| text.get(end..)) {
+        Some("") => "is not valid",
+        Some(rest) => rest.strip_prefix(": ").unwrap_or(text),
+        None => text,
+    }
 }
 
 /// A text quoted as Go quotes it, at the beginning; and where it ends.
@@ -146,7 +148,10 @@ mod tests {
             ("spec.m", "Too long: may not be more than 10 bytes", "may not be more than 10 bytes"),
             ("spec.l[1]", r#"Duplicate value: "x""#, r#"is there twice: "x""#),
             ("spec", "Forbidden: is immutable", "is immutable"),
-            ("spec.x", "Invalid value: \"open", "is not valid"),
+            ("spec.message", "Invalid value: a todo needs: a message", "a todo needs: a message"),
+            ("spec.message", "Invalid value: 3 words are needed", "3 words are needed"),
+            ("spec.x", "Invalid value: true: must be false", "must be false"),
+            ("spec.x", "Invalid value: \"open", "\"open"),
             ("spec.x", "Invalid value: \"a\"", "is not valid"),
             ("metadata.ownerReferences", "json: cannot unmarshal string into Go struct field X", "is not valid"),
         ] {
