@@ -45,33 +45,9 @@ pub(super) fn problems(codes: &[Code]) -> Map<String, Value> {
 /// The shared schemas.
 pub(super) fn schemas() -> Map<String, Value> {
     let mut schemas = contract_schemas();
-    let labels = "Labels, as Kubernetes knows them; `labelSelector` looks at them.";
-    let expires_at = "When the entity is to be deleted, if ever.";
     let own = [
-        (
-            "MetaWrite",
-            json!({
-                "type": "object",
-                "description": "The writable part of `meta`. The rest is ignored, so that an entity can be sent back as it was read; it must not contradict the URL.",
-                "properties": {
-                    "labels": { "type": "object", "description": labels, "additionalProperties": { "type": "string" } },
-                    "expiresAt": { "type": ["string", "null"], "format": "date-time", "description": expires_at }
-                }
-            }),
-        ),
-        (
-            "MetaPatch",
-            json!({
-                "type": "object",
-                "description": "A change of the writable part of `meta`; null removes.",
-                "properties": {
-                    "labels": {
-                        "type": ["object", "null"], "description": labels, "additionalProperties": { "type": ["string", "null"] }
-                    },
-                    "expiresAt": { "type": ["string", "null"], "format": "date-time", "description": expires_at }
-                }
-            }),
-        ),
+        ("MetaWrite", writable_meta(&schemas, false)),
+        ("MetaPatch", writable_meta(&schemas, true)),
         (
             "ListMeta",
             json!({
@@ -143,6 +119,33 @@ fn contract_schemas() -> Map<String, Value> {
         *status = json!({ "type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status." });
     });
     schemas
+}
+
+/// `Meta` as a write may hold it: all members are known, so that an entity can be sent back as it was read, and two have an effect.
+fn writable_meta(schemas: &Map<String, Value>, patch: bool) -> Value {
+    let mut properties = schemas.get("Meta").and_then(|meta| meta.get("properties")).cloned().unwrap_or_default();
+    for (name, property) in properties.as_object_mut().into_iter().flatten() {
+        let (about, label) = match name.as_str() {
+            "labels" if patch => ("Labels to set; null removes one, or all.", json!({ "type": ["string", "null"] })),
+            "labels" => ("All labels: those that are left out are removed.", json!({ "type": "string" })),
+            "expiresAt" => ("When the entity is to be deleted; null: never.", Value::Null),
+            "namespace" => ("Must be the entity's.", Value::Null),
+            _ => ("Ignored.", Value::Null),
+        };
+        if let Value::Object(property) = property {
+            property.insert("description".to_owned(), json!(about));
+            if !label.is_null() {
+                property.insert("type".to_owned(), json!(["object", "null"]));
+                property.insert("additionalProperties".to_owned(), label);
+            }
+        }
+    }
+    json!({
+        "type": "object",
+        "description": "What can be written of `meta`: `labels` and `expiresAt`. Each stays as it is where it is left out.",
+        "properties": properties,
+        "additionalProperties": false
+    })
 }
 
 /// Changes what stands at a pointer; the shape of the contract's types is pinned by the golden document.
