@@ -5,4 +5,5 @@
 
 pub mod app;
 pub mod serve;
+pub mod table;
 pub mod todo;
