@@ -33,6 +33,8 @@ pub struct Schema {
     pub has_spec: bool,
     /// Whether every object has what `fields` requires; false where `spec` as a whole may be left out.
     pub fields_required: bool,
+    /// The CRD's selectable fields as it names them: `spec.priority`. The API server tells them in `x-kubernetes-selectable-fields`.
+    pub selectable: Vec<String>,
 }
 
 /// The members of an object that are not its fields where there is no `spec`.
@@ -58,13 +60,20 @@ impl Schema {
         if let Some(field) = RESERVED_FIELDS.into_iter().find(|field| declares(&fields, field)) {
             return Err(SchemaError::Reserved { kind: name, field: field.to_owned() });
         }
-        Ok(Self { fields, status, has_spec, fields_required: !has_spec || required.contains(&"spec") })
+        let fields_required = !has_spec || required.contains(&"spec");
+        Ok(Self { fields, status, has_spec, fields_required, selectable: selectable(&object) })
     }
 }
 
 fn is_of(schema: &Value, group: &str, version: &str, kind: &str) -> bool {
     let wanted = json!({ "group": group, "version": version, "kind": kind });
     schema.get("x-kubernetes-group-version-kind").and_then(Value::as_array).is_some_and(|kinds| kinds.contains(&wanted))
+}
+
+fn selectable(object: &Value) -> Vec<String> {
+    let declared = object.get("x-kubernetes-selectable-fields").and_then(Value::as_array);
+    let paths = declared.into_iter().flatten().filter_map(|field| field.get("fieldPath")?.as_str());
+    paths.map(str::to_owned).collect()
 }
 
 /// The schema of `spec`, which takes the object's description where it has none of its own.
@@ -154,6 +163,17 @@ fn single(array: Option<&Value>) -> Option<&Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_selectable_fields_are_those_that_the_api_server_tells() {
+        let mut document = document(json!({ "type": "object", "properties": { "spec": { "type": "object" } } }));
+        let read = |document: &Value| Schema::from_openapi(document, "a.b", "v1", "K").unwrap().selectable;
+        assert_eq!(read(&document), Vec::<String>::new());
+        let fields = json!([{ "fieldPath": "spec.color" }, { "fieldPath": "status.phase" }]);
+        let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut).unwrap();
+        schemas.values_mut().for_each(|schema| schema["x-kubernetes-selectable-fields"] = fields.clone());
+        assert_eq!(read(&document), ["spec.color", "status.phase"]);
+    }
 
     fn document(schema: Value) -> Value {
         let mut schema = schema;
