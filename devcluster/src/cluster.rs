@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,10 @@ use crate::error::Error;
 use crate::etcd::Etcd;
 use crate::kafka::Kafka;
 use crate::kubernetes::Kubernetes;
-use crate::process::Process;
+use crate::ports::Port;
+use crate::process::{Plan, Process};
+use crate::proxy::{Proxy, Toxiproxy, kubeconfig_path};
+use crate::readiness::plain_client;
 use crate::roster::Roster;
 use crate::site::Site;
 
@@ -37,11 +41,13 @@ pub enum Part {
     ControllerManager,
     /// The broker.
     Kafka,
+    /// The fault proxy, which runs from the first call of [`Cluster::proxy`] on.
+    Toxiproxy,
 }
 
 impl Part {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 4] = [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Kafka];
+    pub const ALL: [Self; 5] = [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Kafka, Self::Toxiproxy];
 
     /// Its name, which is also that of its log file.
     pub fn name(self) -> &'static str {
@@ -50,6 +56,7 @@ impl Part {
             Self::ApiServer => "kube-apiserver",
             Self::ControllerManager => "kube-controller-manager",
             Self::Kafka => "kafka",
+            Self::Toxiproxy => "toxiproxy",
         }
     }
 }
@@ -67,6 +74,8 @@ pub struct ClusterOptions {
     pub name: String,
     /// Whether there is a Kafka broker. Default: yes.
     pub kafka: bool,
+    /// A Kubernetes that is there already: then only Kafka is started. Default: none.
+    pub kubeconfig: Option<PathBuf>,
     /// Whether etcd waits for the disk, as in production. Default: yes. Without, writes are faster and a crash of
     /// the machine, not one of the process, may lose some.
     pub fsync: bool,
@@ -87,6 +96,7 @@ impl Default for ClusterOptions {
         Self {
             name: "default".into(),
             kafka: true,
+            kubeconfig: None,
             fsync: true,
             audit_log: false,
             directory: None,
@@ -143,7 +153,10 @@ pub struct Cluster {
     // Declared in the order in which they must be dropped: processes before the site that removes their directory.
     pub(crate) parts: Parts,
     pub(crate) certificates: Certificates,
-    pub(crate) roster: Arc<Roster>,
+    /// Counts the ways through the proxy, for their names.
+    proxies: AtomicUsize,
+    /// Held by the one that uses Kafka's proxied listener.
+    kafka_proxy: Arc<tokio::sync::Mutex<()>>,
     endpoints: Endpoints,
     kubectl: PathBuf,
     started_in: Duration,
@@ -157,9 +170,11 @@ pub(crate) struct Parts {
     api_server: Process,
     controller_manager: Process,
     kafka: Process,
+    toxiproxy: Process,
     pub(crate) store: Etcd,
     pub(crate) kubernetes: Kubernetes,
     pub(crate) broker: Kafka,
+    faults: Toxiproxy,
 }
 
 impl Cluster {
@@ -171,7 +186,10 @@ impl Cluster {
             None => Site::temporary(&options.name, &options.environment)?,
         };
         site.empty()?;
-        let mut wanted = vec![Artifact::Etcd, Artifact::ApiServer, Artifact::ControllerManager, Artifact::Kubectl];
+        let mut wanted = Vec::new();
+        if options.kubeconfig.is_none() {
+            wanted.extend([Artifact::Etcd, Artifact::ApiServer, Artifact::ControllerManager, Artifact::Kubectl]);
+        }
         wanted.extend(options.kafka.then_some(Artifact::Kafka));
         site.toolbox.provide(&wanted).await?;
         let begun = Instant::now();
@@ -181,16 +199,22 @@ impl Cluster {
             let roster = Arc::new(Roster::new(&site.directory, options.name.clone(), kubectl.clone())?);
             let certificates = Certificates::create(site.directory.join("pki"))?;
             let parts = Parts::lay_out(&site, &certificates, &options, &roster)?;
-            match parts.start(options.kafka).await {
+            match parts.start(&options).await {
                 Ok(()) => {
-                    let endpoints = Endpoints {
-                        kubeconfig: site.directory.join("kubeconfig"),
-                        kafka: options.kafka.then(|| parts.broker.bootstrap()),
-                    };
-                    certificates.write_kubeconfig(&endpoints.kubeconfig, "admin", &parts.kubernetes.url())?;
+                    let endpoints = parts.endpoints(&site, &certificates, &options)?;
                     let started_in = begun.elapsed();
                     roster.ready(&endpoints, started_in)?;
-                    return Ok(Self { parts, certificates, roster, endpoints, kubectl, started_in, site });
+                    let (proxies, kafka_proxy) = (AtomicUsize::new(0), Arc::default());
+                    return Ok(Self {
+                        parts,
+                        certificates,
+                        proxies,
+                        kafka_proxy,
+                        endpoints,
+                        kubectl,
+                        started_in,
+                        site,
+                    });
                 }
                 Err(error @ Error::PortTaken { .. }) if attempt < ATTEMPTS => {
                     tracing::info!(%error, "trying again with other ports");
@@ -234,7 +258,45 @@ impl Cluster {
             Part::ApiServer => &self.parts.api_server,
             Part::ControllerManager => &self.parts.controller_manager,
             Part::Kafka => &self.parts.kafka,
+            Part::Toxiproxy => &self.parts.toxiproxy,
         }
+    }
+
+    /// A way through the fault proxy to the API server or to Kafka.
+    ///
+    /// Each call for the API server makes one of its own, so that tests on one cluster do not disturb each other.
+    /// Kafka has one proxied listener, because a broker must name the address under which it is reached: a second
+    /// caller waits here until the first has dropped its proxy.
+    pub async fn proxy(&self, part: Part) -> Result<Proxy, Error> {
+        let mut endpoints = self.endpoints.clone();
+        let (upstream, listen, port, turn) = match part {
+            Part::ApiServer if self.parts.api_server.is_included() => {
+                let port = Port::any(&self.site.environment)?;
+                (self.parts.kubernetes.address(), port.number(), Some(port), None)
+            }
+            Part::Kafka if self.parts.kafka.is_included() => {
+                let turn = Arc::clone(&self.kafka_proxy).lock_owned().await;
+                (self.parts.broker.behind_proxy(), self.parts.broker.proxy.number(), None, Some(turn))
+            }
+            other => return Err(Error::NoSuchPart(other)),
+        };
+        self.site.toolbox.provide(&[Artifact::Toxiproxy]).await?;
+        self.parts.toxiproxy.start().await?;
+        let name = match part {
+            Part::Kafka => "kafka".to_owned(),
+            _ => format!("kube-apiserver-{}", self.proxies.fetch_add(1, Ordering::Relaxed) + 1),
+        };
+        let listen = format!("127.0.0.1:{listen}");
+        if part == Part::Kafka {
+            endpoints.kafka = Some(listen.clone());
+        } else {
+            endpoints.kubeconfig = kubeconfig_path(&self.site, &name);
+            self.certificates.write_kubeconfig(&endpoints.kubeconfig, "admin", &format!("https://{listen}"))?;
+        }
+        let (client, control) = (plain_client()?, self.parts.faults.url());
+        let proxy = Proxy { part, name, listen, control, endpoints, client, _port: port, _turn: turn };
+        proxy.create(&upstream).await?;
+        Ok(proxy)
     }
 
     /// Compacts etcd up to now and returns that revision: a watch from before it gets 410 Gone.
@@ -276,22 +338,43 @@ impl Parts {
         let store = Etcd::reserve(site)?;
         let kubernetes = Kubernetes::reserve(site, options.api_server_port)?;
         let broker = Kafka::reserve(site, options.kafka_port)?;
+        let faults = Toxiproxy::reserve(site)?;
+        let here = options.kubeconfig.is_none();
         let process = |plan| Process::new(plan, Arc::clone(roster));
+        let kubernetes_part = |plan: Plan| process(Plan { included: here, ..plan });
         Ok(Self {
-            etcd: process(store.plan(site, certificates, options.fsync)?),
-            api_server: process(kubernetes.api_server(site, certificates, &store.url(), options.audit_log)?),
-            controller_manager: process(kubernetes.controller_manager(site, certificates)?),
+            etcd: kubernetes_part(store.plan(site, certificates, options.fsync)?),
+            api_server: kubernetes_part(kubernetes.api_server(site, certificates, &store.url(), options.audit_log)?),
+            controller_manager: kubernetes_part(kubernetes.controller_manager(site, certificates)?),
             kafka: process(broker.plan(site, options.kafka)?),
+            toxiproxy: process(faults.plan(site)?),
             store,
             kubernetes,
             broker,
+            faults,
         })
     }
 
-    async fn start(&self, kafka: bool) -> Result<(), Error> {
-        let broker = async { if kafka { self.kafka.start().await } else { Ok(()) } };
-        tokio::try_join!(self.start_kubernetes(), broker)?;
+    async fn start(&self, options: &ClusterOptions) -> Result<(), Error> {
+        let kubernetes = async { if options.kubeconfig.is_none() { self.start_kubernetes().await } else { Ok(()) } };
+        let broker = async { if options.kafka { self.kafka.start().await } else { Ok(()) } };
+        tokio::try_join!(kubernetes, broker)?;
         Ok(())
+    }
+
+    fn endpoints(
+        &self,
+        site: &Site,
+        certificates: &Certificates,
+        options: &ClusterOptions,
+    ) -> Result<Endpoints, Error> {
+        let kafka = options.kafka.then(|| self.broker.bootstrap());
+        if let Some(kubeconfig) = options.kubeconfig.clone() {
+            return Ok(Endpoints { kubeconfig, kafka });
+        }
+        let kubeconfig = site.directory.join("kubeconfig");
+        certificates.write_kubeconfig(&kubeconfig, "admin", &self.kubernetes.url())?;
+        Ok(Endpoints { kubeconfig, kafka })
     }
 
     async fn start_kubernetes(&self) -> Result<(), Error> {
@@ -306,7 +389,7 @@ impl Parts {
             self.api_server.stop().await?;
             self.etcd.stop().await
         };
-        tokio::try_join!(kubernetes, self.kafka.stop())?;
+        tokio::try_join!(self.toxiproxy.stop(), kubernetes, self.kafka.stop())?;
         Ok(())
     }
 }

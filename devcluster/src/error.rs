@@ -156,6 +156,12 @@ pub enum Error {
         /// What it said.
         detail: String,
     },
+    /// `KUBECONFIG` is a list.
+    #[error("KUBECONFIG must name one file, and is {0:?}")]
+    SeveralKubeconfigs(String),
+    /// `KAB_BACKEND` is something unknown.
+    #[error("KAB_BACKEND must be processes or containers, and is {0:?}")]
+    Backend(String),
     /// The part does not run in this cluster.
     #[error("{0} is not part of this cluster")]
     NoSuchPart(Part),

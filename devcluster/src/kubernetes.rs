@@ -30,8 +30,12 @@ impl Kubernetes {
         })
     }
 
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.api_server.number())
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.api_server.number())
+        format!("https://{}", self.address())
     }
 
     pub(crate) fn api_server(

@@ -52,6 +52,10 @@ impl Process {
         self.plan.part
     }
 
+    pub(crate) fn is_included(&self) -> bool {
+        self.plan.included
+    }
+
     /// Where it listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.plan.port

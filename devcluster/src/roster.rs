@@ -143,11 +143,6 @@ impl Roster {
         })
     }
 
-    /// Forgets all members, for another attempt with other ports.
-    pub(crate) fn clear(&self) -> Result<(), Error> {
-        self.change(|record| record.members.clear())
-    }
-
     fn change(&self, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
         let mut record = self.record.lock();
         change(&mut record);
