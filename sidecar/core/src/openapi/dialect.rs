@@ -44,7 +44,9 @@ pub(super) fn convert(schema: &Value, shape: Shape) -> Value {
 fn structure(source: &Map<String, Value>, shape: Shape) -> Map<String, Value> {
     let mut target = constraints(source, shape);
     let mut remarks = remarks(source, shape);
-    if let Some(format) = text(source, "format") {
+    // The API server's integers have 64 bits unless it says 32.
+    let implied = (text(source, "type") == Some("integer")).then_some("int64");
+    if let Some(format) = text(source, "format").or(implied) {
         remarks.extend(put_format(&mut target, format));
     }
     if let Some(pattern) = text(source, "pattern") {
@@ -56,7 +58,9 @@ fn structure(source: &Map<String, Value>, shape: Shape) -> Map<String, Value> {
     }
     put_members(&mut target, source, shape);
     put_int_or_string(&mut target, source);
-    if flag(source, "nullable") {
+    // Beside an `enum` that does not list it, the API server refuses null all the same.
+    let listed = source.get("enum").and_then(Value::as_array).is_none_or(|values| values.contains(&Value::Null));
+    if flag(source, "nullable") && listed {
         allow_null(&mut target);
     }
     if text(source, "x-kubernetes-list-type") == Some("set") {
@@ -340,9 +344,11 @@ mod tests {
         let table = [
             (json!({ "type": "string", "nullable": true }), json!({ "type": ["string", "null"] })),
             (
-                json!({ "type": "string", "nullable": true, "enum": ["a"] }),
+                json!({ "type": "string", "nullable": true, "enum": ["a", null] }),
                 json!({ "type": ["string", "null"], "enum": ["a", null] }),
             ),
+            (json!({ "type": "string", "nullable": true, "enum": ["a"] }), json!({ "type": "string", "enum": ["a"] })),
+            (json!({ "type": "integer" }), json!({ "type": "integer", "format": "int64" })),
             (
                 json!({ "x-kubernetes-int-or-string": true }),
                 json!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] }),
@@ -361,8 +367,8 @@ mod tests {
             ),
             (json!({ "x-kubernetes-preserve-unknown-fields": true }), json!({})),
             (
-                json!({ "type": "integer", "minimum": 0, "exclusiveMinimum": true }),
-                json!({ "type": "integer", "exclusiveMinimum": 0 }),
+                json!({ "type": "number", "minimum": 0, "exclusiveMinimum": true }),
+                json!({ "type": "number", "exclusiveMinimum": 0 }),
             ),
             (
                 json!({ "type": "number", "maximum": 9, "exclusiveMaximum": false }),
@@ -421,9 +427,9 @@ mod tests {
 
     #[test]
     fn a_write_takes_no_undeclared_field_and_says_the_rules() {
-        let schema = json!({ "type": "object", "description": "A span.", "properties": { "low": { "type": "integer" } },
+        let schema = json!({ "type": "object", "description": "A span.", "properties": { "low": { "type": "number" } },
             "x-kubernetes-validations": [{ "rule": "self.low > 0", "message": "low is positive" }, { "rule": "true" }] });
-        let expected = json!({ "type": "object", "properties": { "low": { "type": "integer" } }, "additionalProperties": false,
+        let expected = json!({ "type": "object", "properties": { "low": { "type": "number" } }, "additionalProperties": false,
             "description": "A span.\n\nRules (CEL) that hold for every write:\n- low is positive: `self.low > 0`\n- `true`" });
         assert_eq!(convert(&schema, Shape::Write), expected);
     }
@@ -432,14 +438,14 @@ mod tests {
     fn a_patch_requires_nothing_and_null_removes_what_may_be_absent() {
         let schema = json!({ "type": "object", "required": ["a", "d"], "minProperties": 1, "properties": {
             "a": { "type": "string" },
-            "b": { "type": "object", "required": ["x"], "properties": { "x": { "type": "integer" } } },
+            "b": { "type": "object", "required": ["x"], "properties": { "x": { "type": "number" } } },
             "c": { "type": "array", "items": { "type": "object", "required": ["k"], "properties": { "k": { "type": "string" } } } },
             "d": { "type": "string", "default": "x", "enum": ["x", "y"] },
             "e": { "type": "object", "additionalProperties": { "type": "string" } }
         } });
         let expected = json!({ "type": "object", "additionalProperties": false, "properties": {
             "a": { "type": "string" },
-            "b": { "type": ["object", "null"], "additionalProperties": false, "properties": { "x": { "type": "integer" } } },
+            "b": { "type": ["object", "null"], "additionalProperties": false, "properties": { "x": { "type": "number" } } },
             "c": { "type": ["array", "null"], "items": { "type": "object", "required": ["k"], "additionalProperties": false,
                 "properties": { "k": { "type": "string" } } } },
             "d": { "type": ["string", "null"], "enum": ["x", "y", null] },
