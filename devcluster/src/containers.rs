@@ -114,10 +114,8 @@ impl ContainerCluster {
                 return Err(error);
             }
         };
-        let endpoints = Endpoints {
-            kubeconfig: kubernetes.kubeconfig.clone(),
-            kafka: broker.as_ref().map(Broker::bootstrap),
-        };
+        let endpoints =
+            Endpoints { kubeconfig: kubernetes.kubeconfig.clone(), kafka: broker.as_ref().map(Broker::bootstrap) };
         let started_in = begun.elapsed();
         roster.ready(&endpoints, started_in)?;
         Ok(Self { kubernetes: Some(kubernetes), broker, endpoints, started_in, site })

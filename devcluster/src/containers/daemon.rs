@@ -16,9 +16,9 @@ use testcontainers::core::client::docker_client_instance;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerRequest, GenericImage, ImageExt as _, TestcontainersError};
 
+use super::Container;
 use super::error::ContainerError;
 use super::ownership::{CLUSTER, INSTANCE, Ownership, abandoned};
-use super::Container;
 use crate::cache::human;
 use crate::environment::Environment;
 use crate::readiness::in_full;
@@ -60,7 +60,7 @@ impl Daemon {
         let (name, tag) = name_and_tag(image);
         let pulled = GenericImage::new(name, tag).pull_image().await;
         let failed = |source| ContainerError::Pull { image: image.to_owned(), variable, source };
-        pulled.map_err(|error| failed(Box::new(error)))?;
+        pulled.map(drop).map_err(|error| failed(Box::new(error)))?;
         say(&format!("pulled {image} in {}", human(begun.elapsed())));
         Ok(())
     }
@@ -235,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_daemon_elsewhere_is_told_from_one_here() {
-        for here in ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://localhost:2376", "tcp://[::1]:2375"] {
+        for here in ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://localhost:2376", "tcp://[::1]:2375"]
+        {
             assert!(is_on_this_machine(here), "{here}");
         }
         for elsewhere in ["tcp://10.0.0.7:2376", "ssh://me@build", "https://docker.example.org"] {

@@ -71,9 +71,7 @@ pub enum ContainerError {
 }
 
 impl ContainerError {
-    pub(super) fn docker<E: std::error::Error + Send + Sync + 'static>(
-        action: &'static str,
-    ) -> impl FnOnce(E) -> Self {
+    pub(super) fn docker<E: std::error::Error + Send + Sync + 'static>(action: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Docker { action, source: Box::new(source) }
     }
 }

@@ -1,0 +1,85 @@
+//! A cluster of containers from its start to its end, in order and by force.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use devcluster::containers::{ContainerCluster, ContainerOptions};
+
+use crate::docker::{Inventory, inner, options, with_daemon};
+use crate::work;
+
+const SERVES: &str = "cluster::a_cluster_of_containers_serves_and_leaves_nothing_behind";
+const KILLED: &str = "cluster::what_a_killed_owner_left_is_removed_by_the_next_start_and_nothing_else";
+/// Set in the process that is to be killed.
+const VICTIM: &str = "DEVCLUSTER_TEST_VICTIM";
+const READY: &str = "the victim's cluster is ready: ";
+
+#[test]
+fn a_cluster_of_containers_serves_and_leaves_nothing_behind() -> Result<()> {
+    with_daemon(SERVES, || async {
+        let options = options("serves").await?;
+        let before = Inventory::take().await?;
+        let cluster = ContainerCluster::start(options).await?;
+        println!("ready after {:?}", cluster.started_in());
+        ensure!(cluster.containers().len() == 2);
+
+        let client = work::kubernetes(cluster.endpoints()).await?;
+        work::define_a_kind_and_use_it(&client).await?;
+        work::get_a_token(&client).await?;
+        work::send_and_receive(cluster.endpoints().kafka.as_deref().context("there is no broker")?).await?;
+
+        let directory = cluster.directory().to_path_buf();
+        cluster.stop().await?;
+        let after = Inventory::take().await?;
+        ensure!(after == before, "left behind: {after:?}, before it was {before:?}");
+        ensure!(!directory.exists(), "{directory:?} is still there");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_killed_owner_left_is_removed_by_the_next_start_and_nothing_else() -> Result<()> {
+    if std::env::var_os(VICTIM).is_some() {
+        return with_daemon(KILLED, || async {
+            let cluster = ContainerCluster::start(kubernetes_alone("victim").await?).await?;
+            println!("{READY}{}", cluster.containers().join(" "));
+            // Until it is killed, or the test is gone.
+            let gone = tokio::task::spawn_blocking(|| std::io::stdin().lines().count()).await;
+            drop(cluster);
+            gone.map(drop).map_err(Into::into)
+        });
+    }
+    with_daemon(KILLED, || async {
+        let before = Inventory::take().await?;
+        let living = ContainerCluster::start(kubernetes_alone("living").await?).await?;
+        let host = std::env::var("DOCKER_HOST")?;
+        let mut victim = inner(KILLED, &host)?.env(VICTIM, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let output = BufReader::new(victim.stdout.take().context("the victim has no output")?);
+        let left = output.lines().map_while(Result::ok).find_map(|line| {
+            let (_, ids) = line.split_once(READY)?;
+            Some(ids.to_owned())
+        });
+        let left = left.context("the victim ended before its cluster was ready")?;
+        victim.kill()?;
+        victim.wait()?;
+        ensure!(Inventory::take().await?.containers.contains(&left), "a killed process cannot have cleaned up");
+
+        let next = ContainerCluster::start(kubernetes_alone("next").await?).await?;
+        let others = before.containers.iter().map(String::as_str);
+        let mut expected: Vec<_> = others.chain(next.containers()).chain(living.containers()).collect();
+        expected.sort_unstable();
+        ensure!(Inventory::take().await?.containers == expected, "expected {expected:?}");
+
+        // Without a runtime around, where the containers' handles cannot clean up by themselves.
+        std::thread::spawn(move || drop(next)).join().ok().context("the drop panicked")?;
+        drop(living);
+        let after = Inventory::take().await?;
+        ensure!(after == before, "left behind: {after:?}, before it was {before:?}");
+        Ok(())
+    })
+}
+
+async fn kubernetes_alone(name: &str) -> Result<ContainerOptions> {
+    Ok(ContainerOptions { kafka: false, ..options(name).await? })
+}
