@@ -11,6 +11,8 @@ mod operations;
 mod references;
 mod shared;
 
+use std::sync::Arc;
+
 use contract::problem::Code;
 use serde_json::{Map, Value, json};
 
@@ -38,7 +40,7 @@ pub enum Namespaces<'a> {
     /// Every one.
     All,
     /// These.
-    These(&'a [String]),
+    These(&'a [Arc<str>]),
 }
 
 const DESCRIPTION: &str = "\

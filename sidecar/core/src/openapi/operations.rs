@@ -32,7 +32,10 @@ impl Operations<'_> {
     fn list(&self) -> Value {
         let mut parameters = self.namespace(Need::Narrows);
         parameters.extend(shared(&[
+            "Filter",
             "LabelSelector",
+            "OrderBy",
+            "Fields",
             "Limit",
             "PageToken",
             "IfNoneMatch",
@@ -77,7 +80,7 @@ impl Operations<'_> {
             &format!("Create a new {}", self.names.one),
             parameters,
             Some(self.body("application/json", "Write", "The new entity; without `id` one is made up.")),
-            &[(201, self.entity("It was created.", &["ETag", "Location"]))],
+            &[(201, self.entity("It was created.", &["ETag", "Location", "Preference-Applied"]))],
             &[&WRITE[..], &[Code::Conflict]].concat(),
         )
     }
@@ -91,8 +94,8 @@ impl Operations<'_> {
             parameters,
             Some(self.body("application/json", "Write", "The whole entity: what is left out is removed.")),
             &[
-                (200, self.entity("It was replaced.", &["ETag"])),
-                (201, self.entity("It was created.", &["ETag", "Location"])),
+                (200, self.entity("It was replaced.", &["ETag", "Preference-Applied"])),
+                (201, self.entity("It was created.", &["ETag", "Location", "Preference-Applied"])),
             ],
             &[&WRITE[..], &[Code::Conflict, Code::PreconditionFailed]].concat(),
         )
@@ -110,21 +113,27 @@ impl Operations<'_> {
                 "Patch",
                 "A merge patch (RFC 7396): what is named changes, null removes, an array is replaced as a whole.",
             )),
-            &[(200, self.entity("It was changed.", &["ETag"]))],
+            &[(200, self.entity("It was changed.", &["ETag", "Preference-Applied"]))],
             &[&WRITE[..], &[Code::NotFound, Code::Conflict, Code::PreconditionFailed]].concat(),
         )
     }
 
     fn delete(&self) -> Value {
         let mut parameters = self.item();
-        parameters.extend(shared(&["IfMatch", "DryRun"]));
+        parameters.extend(shared(&["IfMatch", "DryRun", "PreferReturn"]));
         self.operation(
             &format!("delete{}", self.names.one),
             &format!("Delete one {}", self.names.one),
             parameters,
             None,
             &[
-                (202, self.entity("It is being deleted, and held until its finalizers have run.", &["ETag"])),
+                (
+                    202,
+                    self.entity(
+                        "It is being deleted, and held until its finalizers have run.",
+                        &["ETag", "Preference-Applied"],
+                    ),
+                ),
                 (204, answer("It is gone.", &[], None)),
             ],
             &[
@@ -174,7 +183,10 @@ impl Operations<'_> {
         let (schema, several) = match self.served.namespaces {
             Namespaces::None => return Vec::new(),
             Namespaces::All => (json!({ "type": "string", "maxLength": 63 }), true),
-            Namespaces::These(names) => (json!({ "type": "string", "enum": names }), names.len() > 1),
+            Namespaces::These(names) => {
+                let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+                (json!({ "type": "string", "enum": names }), names.len() > 1)
+            }
         };
         let description = match need {
             Need::Narrows => "Only entities of this namespace.",
@@ -234,7 +246,7 @@ fn unchanged() -> Value {
 
 fn answer(description: &str, headers: &[&str], schema: Option<&str>) -> Value {
     let headers: Map<String, Value> =
-        headers.iter().map(|name| ((*name).to_owned(), reference("headers", name))).collect();
+        headers.iter().map(|name| ((*name).to_owned(), reference("headers", &name.replace('-', "")))).collect();
     let mut answer = json!({ "description": description });
     if !headers.is_empty() {
         put(&mut answer, "headers", Value::Object(headers));

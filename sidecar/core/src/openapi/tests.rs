@@ -81,7 +81,7 @@ fn operation_ids(document: &Value) -> Vec<&str> {
 #[test]
 fn the_sample_kinds_document_is_the_one_in_docs() {
     let (kind, schema) = todo();
-    let namespaces = ["default".to_owned()];
+    let namespaces = [Arc::from("default")];
     let served = Served { kind: &kind, schema: &schema, path: "todos", namespaces: Namespaces::These(&namespaces) };
     golden("docs/openapi/entity-api.json", &document(&[served]));
 }
@@ -112,7 +112,7 @@ fn every_construct_of_a_structural_schema_has_its_place() {
 fn every_reference_leads_somewhere_and_operation_ids_are_unique() {
     let ((todo, todo_schema), (other, other_schema)) = (todo(), everything());
     let same = Kind { group: "other.example.com".to_owned(), ..todo.clone() };
-    let several = ["a".to_owned(), "b".to_owned()];
+    let several = [Arc::from("a"), Arc::from("b")];
     let document = document(&[
         Served {
             kind: &todo,
@@ -152,8 +152,8 @@ fn a_consumed_kind_can_only_be_read() {
 #[test]
 fn a_namespace_is_asked_for_where_there_is_a_choice() {
     let (kind, schema) = todo();
-    let several = ["a".to_owned(), "b".to_owned()];
-    let one = ["a".to_owned()];
+    let several = [Arc::from("a"), Arc::from("b")];
+    let one = [Arc::from("a")];
     let table = [
         (Namespaces::None, None),
         (Namespaces::These(&one), Some((false, json!({ "type": "string", "enum": ["a"] })))),
