@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use sidecar_core::cache::{Cache, Page};
+use sidecar_core::cache::Cache;
 use sidecar_core::entity::{Entity, Key};
 use sidecar_core::feed::Delta;
+use sidecar_core::fields::Fields;
+use sidecar_core::list::Gathered;
 use sidecar_core::query::ListQuery;
 use sidecar_core::version::Version;
 use tokio::sync::watch;
@@ -29,8 +31,6 @@ struct State {
     filled: bool,
     /// When the cache was last known to be current.
     confirmed: Option<Instant>,
-    /// Counts every change: what an `ETag` of a list rests on.
-    revision: u64,
 }
 
 /// What a scrape shows of a view.
@@ -76,7 +76,6 @@ impl View {
             let mut state = self.state.write();
             change(&mut state);
             state.confirmed = Some(now);
-            state.revision += 1;
             state.cache.version()
         };
         self.progress.send_replace(version);
@@ -84,16 +83,12 @@ impl View {
 
     /// The answer to one of our own writes, or to a read at the API server.
     pub fn written(&self, entity: Arc<Entity>) {
-        let mut state = self.state.write();
-        state.cache.written(entity);
-        state.revision += 1;
+        self.state.write().cache.written(entity);
     }
 
     /// The answer to one of our own deletes that removed the entity at once.
     pub fn deleted(&self, key: &Key, uid: &str, now: Instant) {
-        let mut state = self.state.write();
-        state.cache.deleted(key, uid, now);
-        state.revision += 1;
+        self.state.write().cache.deleted(key, uid, now);
     }
 
     /// The entity as last known.
@@ -128,14 +123,12 @@ impl View {
     }
 }
 
-/// A page, and what an answer says of the cache it came from.
+/// What may belong to a list, and what an answer says of the cache it came from.
 #[derive(Debug)]
 pub struct Listing {
-    /// The entities.
-    pub page: Page,
-    /// Grows with every change of the caches that were asked.
-    pub revision: u64,
-    /// The age of the oldest of them.
+    /// The entities; the filter and the order are still to be asked, which needs no lock.
+    pub gathered: Gathered,
+    /// The age of the oldest cache that was asked.
     pub age: Duration,
 }
 
@@ -172,40 +165,28 @@ impl KindView {
         self.views.iter().map(|view| view.namespace.clone()).collect()
     }
 
-    /// A page over all views that the query reaches, in key order: a view's keys all lie in its namespace, and views are in that order.
+    /// Indexes the fields that the kind's schema declares as selectable.
+    pub fn index_by(&self, fields: &Arc<Fields>) {
+        for view in self.views.iter() {
+            view.state.write().cache.index_by(Arc::clone(fields));
+        }
+    }
+
+    /// What may belong to a list, from all views that the query reaches, in key order: a view's keys all lie in its namespace, and views are
+    /// in that order.
     pub fn list(&self, query: &ListQuery, now: Instant) -> Listing {
         let reached = self.views.iter().filter(|view| match (&query.namespace, &view.namespace) {
             (Some(asked), Some(held)) => asked == held,
             _ => true,
         });
-        let mut all: Option<Listing> = None;
+        let mut listing = Listing { gathered: Gathered::default(), age: Duration::ZERO };
         for view in reached {
             let state = view.state.read();
-            let left = query.limit.map(|limit| limit - all.as_ref().map_or(0, |all| all.page.items.len()));
+            listing.gathered.gather(&state.cache, query);
             let age = state.confirmed.map_or(Duration::ZERO, |confirmed| now.saturating_duration_since(confirmed));
-            let sum = all.get_or_insert_with(|| Listing {
-                page: Page { items: Vec::new(), next: None, version: state.cache.version() },
-                revision: 0,
-                age,
-            });
-            sum.revision += state.revision;
-            sum.age = sum.age.max(age);
-            sum.page.version = sum.page.version.min(state.cache.version());
-            if sum.page.next.is_some() {
-                continue;
-            }
-            // A full page still has to know whether anything follows.
-            let full = left == Some(0);
-            let page = state.cache.list(&ListQuery { limit: if full { Some(1) } else { left }, ..query.clone() });
-            if full {
-                sum.page.next = page.items.first().and(sum.page.items.last()).map(|last| last.key.clone());
-            } else {
-                sum.page.items.extend(page.items);
-                sum.page.next = page.next;
-            }
+            listing.age = listing.age.max(age);
         }
-        let nothing = || Page { items: Vec::new(), next: None, version: Version::default() };
-        all.unwrap_or_else(|| Listing { page: nothing(), revision: 0, age: Duration::ZERO })
+        listing
     }
 
     /// Returns once every watch that the namespace reaches (all, if absent) has come to `version`, or the entity of `key` has.

@@ -10,6 +10,8 @@
 //!
 //! The answer to a delete carries no version. It names the uid, and no uid comes back: so the uid is remembered, and neither a change that
 //! the watch tells late, nor a list that was made before, nor the late answer to an earlier write shows the entity again.
+//! It says nothing of another entity that had the name before: when that one, its deletion and our own one's creation are all still untold, a list made
+//! before may show it until the watch has told its deletion.
 //!
 //! A list *older* than what the watch has told means that the store was restored to the past: then nothing that was known counts.
 
@@ -21,27 +23,16 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use crate::entity::{Entity, Key};
 use crate::feed::{Change, Delta};
-use crate::query::ListQuery;
+use crate::fields::Fields;
+use crate::fnv;
+use crate::index::Index;
 use crate::version::Version;
 
 /// How long the uid of an entity that we deleted is remembered when the watch does not tell its deletion (because it had done so
 /// before the answer came): longer than a watch lags, unless its history is lost and everything is listed again.
 const REMEMBER_DELETED: Duration = Duration::from_secs(300);
-
-/// A page of a list.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// The entities, in key order.
-    pub items: Vec<Arc<Entity>>,
-    /// The key to go on behind, when there are more.
-    pub next: Option<Key>,
-    /// How far the cache had come.
-    pub version: Version,
-}
 
 /// The entities of one kind and namespace scope.
 #[derive(Debug, Default)]
@@ -49,6 +40,8 @@ pub struct Cache {
     entries: BTreeMap<Key, Arc<Entity>>,
     version: Version,
     bytes: usize,
+    fingerprint: u64,
+    index: Index,
     /// Uids of entities that we deleted.
     deleted: HashSet<Arc<str>>,
     /// When they may be forgotten, soonest first.
@@ -67,6 +60,8 @@ impl Cache {
         }
         self.version = version;
         self.bytes = 0;
+        self.fingerprint = 0;
+        self.index.clear();
         for entity in entities {
             if !self.deleted.contains(&*entity.uid) {
                 self.insert(entity);
@@ -133,28 +128,27 @@ impl Cache {
         self.entries.get(key)
     }
 
-    /// A page in key order.
-    pub fn list(&self, query: &ListQuery) -> Page {
-        let first =
-            query.namespace.as_ref().map(|namespace| Key { namespace: Some(Arc::clone(namespace)), id: Arc::from("") });
-        // The later of the two is where to begin; with the namespace's first key nothing is left out, for no id is empty.
-        let begin = match (&query.after, &first) {
-            (Some(after), Some(first)) => Bound::Excluded(after.max(first)),
-            (Some(key), None) | (None, Some(key)) => Bound::Excluded(key),
-            (None, None) => Bound::Unbounded,
-        };
-        let mut matching = self
-            .entries
-            .range::<Key, _>((begin, Bound::Unbounded))
-            .map(|(_, entity)| entity)
-            .take_while(|entity| query.namespace.is_none() || entity.key.namespace == query.namespace)
-            .filter(|entity| query.selector.matches(entity));
-        let items: Vec<_> = match query.limit {
-            Some(limit) => matching.by_ref().take(limit).cloned().collect(),
-            None => matching.by_ref().cloned().collect(),
-        };
-        let next = matching.next().and_then(|_| items.last()).map(|last| last.key.clone());
-        Page { items, next, version: self.version }
+    /// The entities behind a key, or all, in key order.
+    pub fn range(&self, behind: Option<Key>) -> impl Iterator<Item = &Arc<Entity>> {
+        let begin = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range((begin, Bound::Unbounded)).map(|(_, entity)| entity)
+    }
+
+    /// Indexes the fields that the kind's schema declares as selectable, from now on and for what is here. Labels are always indexed.
+    pub fn index_by(&mut self, fields: Arc<Fields>) {
+        self.index = Index::new(fields);
+        self.entries.values().for_each(|entity| self.index.insert(entity));
+    }
+
+    /// The index.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Another number whenever another state is held, and the same for the same state wherever it is held. The numbers of several caches
+    /// with nothing in common may be added.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// Up to where the watch has told everything; 0 before the first fill.
@@ -172,45 +166,35 @@ impl Cache {
         self.entries.is_empty()
     }
 
-    /// Bytes held: JSON, keys, labels and the structs around them.
+    /// Bytes held: JSON, keys, labels, the structs around them, and the index.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.index.bytes()
     }
 
     fn insert(&mut self, entity: Arc<Entity>) {
+        self.remove(&entity.key);
         self.bytes += entity.footprint();
-        if let Some(before) = self.entries.insert(entity.key.clone(), entity) {
-            self.bytes -= before.footprint();
-        }
+        self.fingerprint = self.fingerprint.wrapping_add(fingerprint(&entity));
+        self.index.insert(&entity);
+        self.entries.insert(entity.key.clone(), entity);
     }
 
     fn remove(&mut self, key: &Key) {
         if let Some(before) = self.entries.remove(key) {
             self.bytes -= before.footprint();
+            self.fingerprint = self.fingerprint.wrapping_sub(fingerprint(&before));
+            self.index.remove(&before);
         }
     }
 }
 
-/// The list's body: `{"items":[…],"nextPageToken":…,"meta":{"version":"…"}}`, joined from the entities' own bytes.
-pub fn render(page: &Page) -> Bytes {
-    // Neither a token (base64url) nor a version (a number) needs escaping.
-    let token =
-        page.next.as_ref().map_or_else(|| "null".to_owned(), |key| format!("\"{}\"", ListQuery::page_token(key)));
-    let tail = format!("],\"nextPageToken\":{token},\"meta\":{{\"version\":\"{}\"}}}}", page.version);
-    let head = b"{\"items\":[";
-    let items: usize = page.items.iter().map(|entity| entity.json.len()).sum();
-    let commas = page.items.len().saturating_sub(1);
-    let mut out = Vec::with_capacity(head.len() + items + commas + tail.len());
-    out.extend_from_slice(head);
-    for (index, entity) in page.items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(&entity.json);
-    }
-    out.extend_from_slice(tail.as_bytes());
-    Bytes::from(out)
+/// FNV-1a over what tells one state of an entity from every other, mixed so that sums of several do not meet.
+fn fingerprint(entity: &Entity) -> u64 {
+    let hash = fnv::fold(fnv::BASIS, entity.key.namespace.as_deref().unwrap_or_default().as_bytes());
+    let hash = fnv::fold(fnv::fold(hash, b"/"), entity.key.id.as_bytes());
+    let hash = fnv::fold(fnv::fold(hash, entity.uid.as_bytes()), &entity.version.0.to_be_bytes());
+    fnv::mix(hash)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -127,6 +127,11 @@ impl Filter {
         &self.text
     }
 
+    /// The fields that it was compiled with.
+    pub fn fields(&self) -> &Arc<Fields> {
+        &self.fields
+    }
+
     /// What an index can answer: every entity that matches also fits each of these.
     pub fn lookups(&self) -> impl Iterator<Item = &Lookup> {
         self.parts.iter().filter_map(|part| part.lookup.as_ref())

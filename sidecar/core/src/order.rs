@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use crate::entity::Key;
 use crate::fields::{Fields, Form};
 use crate::path::Path;
 
@@ -28,8 +29,17 @@ struct Term {
     instant: bool,
 }
 
+/// Where an entity stands in an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What the order looks at, one for each of its terms.
+    pub values: Vec<SortValue>,
+    /// Decides between equals.
+    pub key: Key,
+}
+
 /// A value that entities are ordered by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SortValue {
     /// A boolean.
     #[serde(rename = "b")]
@@ -88,17 +98,12 @@ impl Order {
         }
     }
 
-    /// Whether nothing but namespace and id orders.
-    pub fn is_by_key(&self) -> bool {
-        self.terms.is_empty()
-    }
-
     /// How many values a place in this order has.
     pub fn len(&self) -> usize {
         self.terms.len()
     }
 
-    /// Whether there is no term.
+    /// Whether nothing but namespace and id orders.
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
@@ -108,8 +113,12 @@ impl Order {
         self.terms.iter().map(|term| SortValue::of(term.path.find(json).map(|raw| raw.get()), term.instant)).collect()
     }
 
-    /// How two entities' values stand to each other; their keys decide where this says equal.
-    pub fn compare(&self, left: &[SortValue], right: &[SortValue]) -> Ordering {
+    /// How two places stand to each other; those of two entities are never equal.
+    pub fn compare(&self, left: &Place, right: &Place) -> Ordering {
+        self.compare_values(&left.values, &right.values).then_with(|| left.key.cmp(&right.key))
+    }
+
+    fn compare_values(&self, left: &[SortValue], right: &[SortValue]) -> Ordering {
         for (term, (left, right)) in self.terms.iter().zip(left.iter().zip(right)) {
             let order = match (left, right) {
                 (SortValue::Nothing, SortValue::Nothing) => Ordering::Equal,
@@ -123,12 +132,6 @@ impl Order {
             }
         }
         Ordering::Equal
-    }
-
-    /// The order, written out: the same text for the same order.
-    pub fn canonical(&self) -> String {
-        let terms = self.terms.iter().map(|term| format!("{:?}{}", term.path.names(), u8::from(term.descending)));
-        terms.collect::<Vec<_>>().join(",")
     }
 }
 
@@ -244,7 +247,7 @@ mod tests {
             .iter()
             .map(|entity| (order.values(entity.to_string().as_bytes()), entity["id"].as_str().unwrap().to_owned()))
             .collect();
-        all.sort_by(|left, right| order.compare(&left.0, &right.0).then_with(|| left.1.cmp(&right.1)));
+        all.sort_by(|left, right| order.compare_values(&left.0, &right.0).then_with(|| left.1.cmp(&right.1)));
         all.into_iter().map(|(_, id)| id).collect()
     }
 
@@ -315,9 +318,9 @@ mod tests {
             let order = Order::parse("v", &Fields::unknown()).unwrap();
             let values: Vec<_> = values.iter().map(|value| order.values(json!({ "v": value }).to_string().as_bytes())).collect();
             let [a, b, c] = values.as_slice() else { unreachable!() };
-            prop_assert_eq!(order.compare(a, b), order.compare(b, a).reverse());
-            if order.compare(a, b) != Ordering::Greater && order.compare(b, c) != Ordering::Greater {
-                prop_assert_ne!(order.compare(a, c), Ordering::Greater);
+            prop_assert_eq!(order.compare_values(a, b), order.compare_values(b, a).reverse());
+            if order.compare_values(a, b) != Ordering::Greater && order.compare_values(b, c) != Ordering::Greater {
+                prop_assert_ne!(order.compare_values(a, c), Ordering::Greater);
             }
             let sent: Vec<SortValue> = serde_json::from_str(&serde_json::to_string(a).unwrap()).unwrap();
             prop_assert_eq!(&sent, a, "a page token carries the value exactly");

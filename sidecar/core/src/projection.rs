@@ -42,12 +42,13 @@ impl Projection {
         Err(format!("at most {MAX_PATHS} fields can be chosen"))
     }
 
-    /// Appends the entity's JSON, cut down, to `out`. Members stand in the entity's own order.
-    ///
-    /// # Errors
-    /// When `json` is not an object's JSON.
-    pub fn write(&self, json: &[u8], out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        Cut { kept: &self.kept, out }.deserialize(&mut serde_json::Deserializer::from_slice(json))
+    /// Appends the entity's JSON, cut down, to `out`. Members stand in the entity's own order. What is not an object's JSON stays whole.
+    pub fn write(&self, json: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        if (Cut { kept: &self.kept, out }).deserialize(&mut serde_json::Deserializer::from_slice(json)).is_err() {
+            out.truncate(start);
+            out.extend_from_slice(json);
+        }
     }
 }
 
@@ -157,7 +158,7 @@ mod tests {
             ("list.x", r#"{"id":"a","list":[{"x":1}]}"#),
         ] {
             let mut out = Vec::new();
-            Projection::parse(fields).unwrap().write(TODO.as_bytes(), &mut out).unwrap();
+            Projection::parse(fields).unwrap().write(TODO.as_bytes(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), sent, "{fields}");
         }
     }

@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use contract::problem::{Code, Problem};
 
-use crate::entity::Key;
+use crate::filter::{Filter, Filters};
+use crate::fnv;
+use crate::order::{Order, Place};
+use crate::projection::Projection;
 use crate::selector::LabelSelector;
 
 /// The parameters of a list, as they are named to the caller.
-const KNOWN: &str = "namespace, labelSelector, limit, pageToken";
+const KNOWN: &str = "namespace, labelSelector, filter, orderBy, fields, limit, pageToken";
 /// The largest page.
 const MAX_LIMIT: usize = 10_000;
 
@@ -24,19 +27,26 @@ pub struct ListQuery {
     pub namespace: Option<Arc<str>>,
     /// Only entities whose labels fit.
     pub selector: LabelSelector,
+    /// Only entities for which this holds.
+    pub filter: Option<Arc<Filter>>,
+    /// In this order; by namespace and id where it says nothing.
+    pub order: Order,
+    /// Only these members of each; absent: whole.
+    pub fields: Option<Projection>,
     /// At most so many items; 1 to 10,000, absent: all.
     pub limit: Option<usize>,
-    /// Go on behind this key (from `pageToken`, which is opaque to the caller and stable while entities come and go).
-    pub after: Option<Key>,
+    /// Go on behind this place (from `pageToken`, which is opaque to the caller and stable while entities come and go).
+    pub after: Option<Place>,
 }
 
 impl ListQuery {
-    /// Reads a URL's query. Each parameter once at most; an unknown one is refused and the known ones are named.
+    /// Reads a URL's query for a kind. Each parameter once at most; an unknown one is refused and the known ones are named.
     ///
     /// # Errors
     /// 400 that names the parameter.
-    pub fn parse(query: &str) -> Result<Self, Problem> {
+    pub fn parse(query: &str, filters: &Filters) -> Result<Self, Problem> {
         let mut list = Self::default();
+        let mut page_token = None;
         for (name, value) in parameters(query)? {
             match name.as_str() {
                 "namespace" => {
@@ -46,21 +56,38 @@ impl ListQuery {
                 "labelSelector" => {
                     list.selector = LabelSelector::parse(&value).map_err(|why| bad(&name, &why))?;
                 }
+                "filter" => list.filter = Some(filters.filter(&value).map_err(|fault| bad(&name, &fault.to_string()))?),
+                "orderBy" => list.order = Order::parse(&value, filters.fields()).map_err(|why| bad(&name, &why))?,
+                "fields" => list.fields = Some(Projection::parse(&value).map_err(|why| bad(&name, &why))?),
                 "limit" => list.limit = Some(limit(&value).map_err(|why| bad(&name, &why))?),
-                "pageToken" => {
-                    list.after = Some(token::read(&value).ok_or_else(|| {
-                        bad(&name, "it is not one that a list gave; leave it out to begin with the first page")
-                    })?);
-                }
+                "pageToken" => page_token = Some(value),
                 _ => return Err(unknown(&name, KNOWN)),
             }
+        }
+        // What a token means depends on all the others.
+        if let Some(token) = page_token {
+            let place = token::read(&token, list.list_hash(), list.order.len());
+            list.after = Some(place.map_err(|why| bad("pageToken", why))?);
         }
         Ok(list)
     }
 
-    /// The token of the page behind `key`.
-    pub fn page_token(key: &Key) -> String {
-        token::write(key)
+    /// The token of the page behind a place. It is taken only with the same namespace, selector, filter and order.
+    pub fn page_token(&self, place: &Place) -> String {
+        token::write(place, self.list_hash())
+    }
+
+    /// Tells this query's answer from that of any other query to the same entities.
+    pub fn answer_hash(&self) -> u64 {
+        let page = format!("{:?}{:?}{:?}", self.fields, self.limit, self.after);
+        fnv::mix(fnv::fold(self.list_hash(), page.as_bytes()))
+    }
+
+    /// Tells the list that this query pages through from any other.
+    fn list_hash(&self) -> u64 {
+        let filter = self.filter.as_ref().map(|filter| filter.text());
+        let list = format!("{:?}{:?}{filter:?}{:?}", self.namespace, self.selector, self.order);
+        fnv::mix(fnv::fold(fnv::BASIS, list.as_bytes()))
     }
 }
 

@@ -51,6 +51,14 @@ impl LabelSelector {
         }
     }
 
+    /// The labels that must be there with one of some values: what an index can answer.
+    pub fn required(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.requirements.iter().filter_map(|requirement| match &requirement.condition {
+            Condition::In(values) => Some((requirement.label.as_str(), values.as_slice())),
+            _ => None,
+        })
+    }
+
     /// Whether the entity's labels fit.
     pub fn matches(&self, entity: &Entity) -> bool {
         self.requirements.iter().all(|requirement| requirement.holds(entity))

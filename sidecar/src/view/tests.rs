@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use sidecar_core::feed::Change;
+use sidecar_core::list::Page;
+use sidecar_core::order::Place;
 
 use super::*;
 
@@ -27,10 +29,12 @@ fn view(namespace: &str, version: u64, ids: &[&str]) -> Arc<View> {
     Arc::new(view)
 }
 
-fn ids(listing: &Listing) -> Vec<String> {
-    listing
-        .page
-        .items
+fn page(kind: &KindView, query: &ListQuery) -> Page {
+    kind.list(query, Instant::now()).gathered.page(query).unwrap()
+}
+
+fn ids(page: &Page) -> Vec<String> {
+    page.items
         .iter()
         .map(|entity| format!("{}/{}", entity.key.namespace.as_deref().unwrap_or(""), entity.key.id))
         .collect()
@@ -39,37 +43,35 @@ fn ids(listing: &Listing) -> Vec<String> {
 #[test]
 fn pages_go_over_namespaces_in_key_order_and_say_whether_more_follows() {
     let kind = KindView::new(vec![view("shop", 7, &["a", "b"]), view("bar", 9, &["x"]), view("empty", 8, &[])]);
-    let all = kind.list(&ListQuery::default(), Instant::now());
+    let place = |namespace, id| Some(Place { values: Vec::new(), key: key(namespace, id) });
+    let all = page(&kind, &ListQuery::default());
     assert_eq!(ids(&all), ["bar/x", "shop/a", "shop/b"]);
-    assert_eq!((all.page.version, all.page.next), (Version(7), None));
+    assert_eq!((all.version, all.next), (Version(7), None));
 
     for (limit, expected, next) in [
-        (1, vec!["bar/x"], Some(key("bar", "x"))),
-        (2, vec!["bar/x", "shop/a"], Some(key("shop", "a"))),
+        (1, vec!["bar/x"], place("bar", "x")),
+        (2, vec!["bar/x", "shop/a"], place("shop", "a")),
         (3, vec!["bar/x", "shop/a", "shop/b"], None),
     ] {
-        let page = kind.list(&ListQuery { limit: Some(limit), ..ListQuery::default() }, Instant::now());
-        assert_eq!(
-            (ids(&page), page.page.next),
-            (expected.into_iter().map(str::to_owned).collect(), next),
-            "limit {limit}"
-        );
+        let page = page(&kind, &ListQuery { limit: Some(limit), ..ListQuery::default() });
+        assert_eq!((ids(&page), page.next), (expected.into_iter().map(str::to_owned).collect(), next), "limit {limit}");
     }
-    let behind = ListQuery { after: Some(key("bar", "x")), limit: Some(1), ..ListQuery::default() };
-    assert_eq!(ids(&kind.list(&behind, Instant::now())), ["shop/a"]);
+    let behind = ListQuery { after: place("bar", "x"), limit: Some(1), ..ListQuery::default() };
+    assert_eq!(ids(&page(&kind, &behind)), ["shop/a"]);
     let one = ListQuery { namespace: Some("shop".into()), ..ListQuery::default() };
-    let listing = kind.list(&one, Instant::now());
-    assert_eq!((ids(&listing).len(), listing.page.version), (2, Version(7)));
+    let page = page(&kind, &one);
+    assert_eq!((ids(&page).len(), page.version), (2, Version(7)));
 }
 
 #[test]
-fn every_change_moves_the_revision() {
+fn every_change_moves_the_tag_of_a_list() {
     let view = view("shop", 7, &["a"]);
     let kind = KindView::new(vec![Arc::clone(&view)]);
-    let revision = || kind.list(&ListQuery::default(), Instant::now()).revision;
-    let before = revision();
+    let query = ListQuery::default();
+    let tag = || kind.list(&query, Instant::now()).gathered.tag(&query);
+    let before = tag();
     view.written(entity("shop", "b", 8));
-    assert!(revision() > before, "an own write, which the cache's version does not show");
+    assert_ne!(tag(), before, "an own write, which the cache's version does not show");
 }
 
 #[tokio::test]

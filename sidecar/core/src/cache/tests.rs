@@ -1,12 +1,13 @@
-use super::*;
-use crate::selector::LabelSelector;
+use bytes::Bytes;
 
-pub(super) fn key(id: &str) -> Key {
+use super::*;
+
+pub(crate) fn key(id: &str) -> Key {
     let (namespace, id) = id.split_once('/').unwrap_or(("shop", id));
     Key { namespace: Some(namespace.into()), id: id.into() }
 }
 
-pub(super) fn state(id: &str, uid: &str, version: u64) -> Arc<Entity> {
+pub(crate) fn state(id: &str, uid: &str, version: u64) -> Arc<Entity> {
     let key = key(id);
     let json = format!(r#"{{"id":"{}","meta":{{"uid":"{uid}","version":"{version}"}}}}"#, key.id);
     Arc::new(Entity {
@@ -24,15 +25,15 @@ fn delta(change: Change, id: &str, uid: &str, version: u64) -> Delta {
     Delta { change, entity: state(id, uid, version) }
 }
 
-fn filled(version: u64, entities: &[(&str, &str, u64)]) -> Cache {
+pub(crate) fn filled(version: u64, entities: &[(&str, &str, u64)]) -> Cache {
     let mut cache = Cache::default();
     cache.replace(Version(version), entities.iter().map(|(id, uid, version)| state(id, uid, *version)).collect());
     cache
 }
 
 fn shows(cache: &Cache, id: &str) -> Option<u64> {
-    let bytes: usize = cache.list(&ListQuery::default()).items.iter().map(|entity| entity.footprint()).sum();
-    assert_eq!(cache.bytes(), bytes, "the bytes are counted exactly");
+    let bytes: usize = cache.range(None).map(|entity| entity.footprint()).sum();
+    assert_eq!(cache.bytes, bytes, "the bytes are counted exactly");
     cache.find(&key(id)).map(|entity| entity.version.0)
 }
 
@@ -165,39 +166,4 @@ fn a_store_restored_to_the_past_undoes_everything() {
     assert_eq!((shows(&cache, "a"), shows(&cache, "b"), shows(&cache, "c")), (None, Some(40), None));
     cache.observe(&delta(Change::Added, "a", "9", 51));
     assert_eq!((shows(&cache, "a"), cache.version()), (Some(51), Version(51)));
-}
-
-#[test]
-fn a_list_is_paged_in_key_order_and_holds_to_its_namespace() {
-    let cache = filled(9, &[("n/b", "1", 1), ("m/z", "2", 2), ("n/a", "3", 3), ("n/c", "4", 4), ("o/a", "5", 5)]);
-    let ids = |page: &Page| page.items.iter().map(|entity| entity.key.id.to_string()).collect::<Vec<_>>();
-    let mut query = ListQuery { namespace: Some("n".into()), limit: Some(2), ..ListQuery::default() };
-    let first = cache.list(&query);
-    assert_eq!((ids(&first), first.next.clone()), (vec!["a".into(), "b".into()], Some(key("n/b"))));
-    query.after = first.next;
-    let last = cache.list(&query);
-    assert_eq!((ids(&last), last.next), (vec!["c".into()], None));
-    // Behind a key of another namespace.
-    query.after = Some(key("m/z"));
-    assert_eq!(ids(&cache.list(&query)), ["a", "b"]);
-    let all = cache.list(&ListQuery::default());
-    assert_eq!((all.items.len(), all.version), (5, Version(9)));
-    query = ListQuery { limit: Some(5), ..ListQuery::default() };
-    assert_eq!(cache.list(&query).next, None, "a page that is just full is the last one when nothing is behind it");
-    query.selector = LabelSelector::parse("app!=x").unwrap();
-    assert_eq!(cache.list(&query).items.len(), 0);
-}
-
-#[test]
-fn a_list_s_body_is_joined_in_one_allocation() {
-    let cache = filled(9, &[("a", "1", 1), ("b", "2", 2), ("c", "3", 3)]);
-    let page = cache.list(&ListQuery { limit: Some(2), ..ListQuery::default() });
-    let body: serde_json::Value = serde_json::from_slice(&render(&page)).unwrap();
-    assert_eq!(body["items"][1]["id"], "b");
-    assert_eq!(body["meta"]["version"], "9");
-    let token = body["nextPageToken"].as_str().unwrap();
-    let next = ListQuery::parse(&format!("pageToken={token}")).unwrap();
-    assert_eq!(next.after, Some(key("b")));
-    let empty = render(&Cache::default().list(&ListQuery::default()));
-    assert_eq!(&empty[..], br#"{"items":[],"nextPageToken":null,"meta":{"version":"0"}}"#);
 }

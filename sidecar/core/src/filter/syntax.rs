@@ -40,7 +40,10 @@ pub(super) fn parse(text: &str) -> Result<IdedExpr, SyntaxFault> {
     match parsed {
         Ok(Ok(expression)) => Ok(expression),
         Ok(Err(errors)) => {
-            // What ran out (depth, patience) has no place; the first real complaint is what people need.
+            if errors.errors.iter().any(|error| error.msg.contains("recursion limit")) {
+                return fail(format!("a filter has at most {MAX_NESTING} brackets inside each other"));
+            }
+            // That the parser gave up has no place; the first real complaint is what people need.
             let first = errors.errors.iter().find(|error| error.pos.0 > 0).or(errors.errors.first());
             Err(match first {
                 Some(error) => {
