@@ -124,8 +124,18 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// Tells people on standard error (help on standard output), since no log is set up yet; answers the exit code.
+    pub fn report(&self) -> u8 {
+        use std::io::Write;
+        match self {
+            Self::Flags(error) => drop(error.print()),
+            other => drop(writeln!(std::io::stderr(), "kab-sidecar: {other}")),
+        }
+        self.exit_code()
+    }
+
     /// The exit code: 0 where only help or the version was asked for.
-    pub fn exit_code(&self) -> u8 {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Flags(error) if !error.use_stderr() => 0,
             _ => contract::names::EXIT_CONFIGURATION,

@@ -198,7 +198,7 @@ impl Follower {
         Ok(())
     }
 
-    async fn tell(&self, message: Feed) -> Result<(), Stalled> {
+    async fn tell(&mut self, message: Feed) -> Result<(), Stalled> {
         let Some(feed) = &self.feed else { return Ok(()) };
         match feed.send_timeout(message, STALL).await {
             Ok(()) => Ok(()),

@@ -3,9 +3,15 @@
 //! `main → app → drivers (http, bridge) → gateways (store, informer) → sidecar_core → contract`. Drivers never import drivers, gateways
 //! never import gateways or drivers; only `app` constructs.
 
+pub mod app;
 pub mod config;
 
+pub mod bridge;
+pub mod http;
+
 pub mod informer;
-mod resource;
 pub mod store;
+
+pub mod kinds;
+mod resource;
 pub mod view;

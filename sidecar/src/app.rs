@@ -1,0 +1,251 @@
+//! The composition root: builds every part of a sidecar from its settings, joins them, runs them until shutdown. Nobody else constructs.
+//!
+//! `build` binds and tells the addresses; it asks the API server and Kafka nothing, so neither has to be there. Each configured kind has a task
+//! that finds it, and for each namespace scope an informer and, where it is owned and Kafka is configured, a bridge; they wait until the kind is
+//! found. `main` calls it.
+
+mod cache_metrics;
+mod discover;
+mod fault;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use runtime::admin::AdminServer;
+use runtime::kubernetes::{self, Connection};
+use runtime::readiness::{Need, Readiness};
+use runtime::shutdown::Shutdown;
+use runtime::tasks::{Stage, Tasks};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::bridge::{self, Bridge, BridgeError};
+use crate::config::{Config, KafkaConfig, KindConfig, Namespace, Namespaces};
+use crate::http::{Api, Server};
+use crate::informer::{self, Attachments, Informer};
+use crate::kinds::Kinds;
+use crate::store::{Store, Wanted};
+use cache_metrics::CacheMetrics;
+use discover::{Discover, Found, Scope};
+pub use fault::AppError;
+
+/// For each of the stages of a shutdown; the two that have work to finish stay within a pod's usual 30 seconds of grace.
+const DRAIN: Duration = Duration::from_secs(14);
+
+/// A sidecar, bound and ready to run.
+pub struct App {
+    /// Where the entity API listens.
+    pub api: SocketAddr,
+    /// Where the admin server listens.
+    pub admin: SocketAddr,
+    tasks: Tasks,
+}
+
+/// What the parts share.
+struct Parts {
+    config: Config,
+    connection: Connection,
+    store: Store,
+    kinds: Arc<Kinds>,
+    readiness: Readiness,
+    informers: informer::Metrics,
+    bridges: bridge::Metrics,
+}
+
+impl App {
+    /// Binds both addresses and builds everything. `environment` is the process's own, or a test's.
+    ///
+    /// # Errors
+    /// When an address cannot be bound, or no Kubernetes client can be made of the configuration.
+    pub async fn build(config: Config, environment: &BTreeMap<String, String>) -> Result<Self, AppError> {
+        let connection = kubernetes::connect(config.kubeconfig.as_deref(), environment).await?;
+        let server = Server::bind(config.api).await?;
+        let (api, admin_address) = (server.address(), config.admin);
+
+        let readiness = Readiness::new();
+        let mut registry = Registry::default();
+        let store = Store::new(connection.client.clone(), crate::store::Metrics::register(&mut registry));
+        let kinds = Arc::new(Kinds::new(config.kinds.iter().map(|kind| {
+            let wanted = wanted(kind);
+            format!("{} of {}", wanted.kind, wanted.api_version())
+        })));
+        let parts = Parts {
+            informers: informer::Metrics::register(&mut registry),
+            bridges: bridge::Metrics::register(&mut registry),
+            store: store.clone(),
+            kinds: Arc::clone(&kinds),
+            readiness: readiness.clone(),
+            connection,
+            config,
+        };
+        CacheMetrics::register(&mut registry, Arc::clone(&kinds));
+        let entity_api = Arc::new(Api::new(kinds, store, crate::http::Metrics::register(&mut registry)));
+
+        let mut tasks = Tasks::new();
+        tasks.spawn(Stage::Intake, "entity API", |stop| server.run(entity_api, stop));
+        for (index, kind) in parts.config.kinds.iter().enumerate() {
+            parts.kind(index, kind, &mut tasks);
+        }
+        let admin = AdminServer::bind(admin_address, readiness, registry).await?;
+        let admin_address = admin.address();
+        tasks.spawn(Stage::Plumbing, "admin server", |stop| admin.run(stop));
+        let (server, namespace) = (&parts.connection.server, &parts.connection.namespace);
+        tracing::info!(%api, admin = %admin_address, apiserver = %server, %namespace, "serving");
+        Ok(Self { api, admin: admin_address, tasks })
+    }
+
+    /// Serves until `shutdown`: then stops the intake, finishes what is under way, sends what Kafka should still get, and ends.
+    ///
+    /// # Errors
+    /// When a part ended by itself or did not end in time.
+    pub async fn run(self, shutdown: &Shutdown) -> Result<(), AppError> {
+        self.tasks.run(shutdown, DRAIN).await?;
+        tracing::info!("ended in good order");
+        Ok(())
+    }
+}
+
+impl Parts {
+    /// All tasks of one configured kind.
+    fn kind(&self, index: usize, kind: &KindConfig, tasks: &mut Tasks) {
+        let name = &kind.kind;
+        let (found, finding) = watch::channel(None);
+        let scopes = self.scopes(kind);
+        let mut waiting = Vec::new();
+        for (place, scope) in scopes.iter().enumerate() {
+            let title = title(name, scope, scopes.len());
+            let cache = self.readiness.part(format!("cache {title}"), Need::Required);
+            waiting.push(cache.clone());
+            let (handle, attachments) = informer::attachments();
+            let informer = FollowLater {
+                client: self.connection.client.clone(),
+                part: cache,
+                metrics: self.informers.clone(),
+                attachments,
+                place,
+            };
+            let finding_kind = finding.clone();
+            tasks.spawn(Stage::Work, format!("informer {title}"), |stop| informer.run(finding_kind, stop));
+            let Some(kafka) = self.config.kafka.clone().filter(|_| kind.owned) else { continue };
+            let bridge = BroadcastLater {
+                kafka,
+                cluster: self.config.cluster.clone(),
+                topic: kind.topic.clone(),
+                informer: handle,
+                part: self.readiness.part(format!("kafka {title}"), Need::Reported),
+                metrics: self.bridges.clone(),
+                place,
+            };
+            let finding_kind = finding.clone();
+            tasks.spawn(Stage::Work, format!("bridge {title}"), |stop| bridge.run(finding_kind, stop));
+        }
+        let discover = Discover {
+            store: self.store.clone(),
+            wanted: wanted(kind),
+            kinds: Arc::clone(&self.kinds),
+            index,
+            scopes,
+            waiting,
+            found,
+        };
+        tasks.spawn(Stage::Work, format!("discovery {name}"), |stop| discover.run(stop));
+    }
+
+    /// `own` may be one of the named ones too.
+    fn scopes(&self, kind: &KindConfig) -> Vec<Scope> {
+        let namespaces = match &kind.namespaces {
+            Namespaces::All => return vec![Scope::All],
+            Namespaces::These(namespaces) => namespaces,
+        };
+        let mut scopes: Vec<Scope> = Vec::new();
+        for namespace in namespaces {
+            let scope = match namespace {
+                Namespace::Own => Scope::Own(Arc::from(self.connection.namespace.as_str())),
+                Namespace::Named(name) => Scope::Named(Arc::from(name.as_str())),
+            };
+            if scopes.iter().all(|other| other.namespace() != scope.namespace()) {
+                scopes.push(scope);
+            }
+        }
+        scopes
+    }
+}
+
+fn wanted(kind: &KindConfig) -> Wanted {
+    Wanted { group: kind.group.clone(), version: kind.version.clone(), kind: kind.kind.clone(), owned: kind.owned }
+}
+
+/// How readiness and tasks name what follows a kind in a scope.
+fn title(kind: &str, scope: &Scope, scopes: usize) -> String {
+    match scope.namespace() {
+        Some(namespace) if scopes > 1 => format!("{kind} in {namespace}"),
+        _ => kind.to_owned(),
+    }
+}
+
+/// An informer of a kind that is not found yet.
+struct FollowLater {
+    client: kube::Client,
+    part: runtime::readiness::Part,
+    metrics: informer::Metrics,
+    attachments: Attachments,
+    place: usize,
+}
+
+impl FollowLater {
+    async fn run(self, finding: watch::Receiver<Option<Found>>, stop: CancellationToken) -> Result<(), AppError> {
+        let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
+        self.part.down("filling");
+        let Self { client, part, metrics, attachments, .. } = self;
+        let Ok(()) = Informer { client, kind, view, attachments, part, metrics }.run(stop).await;
+        Ok(())
+    }
+}
+
+/// A bridge of a kind that is not found yet.
+struct BroadcastLater {
+    kafka: KafkaConfig,
+    cluster: String,
+    topic: Option<String>,
+    informer: informer::AttachHandle,
+    part: runtime::readiness::Part,
+    metrics: bridge::Metrics,
+    place: usize,
+}
+
+impl BroadcastLater {
+    async fn run(self, finding: watch::Receiver<Option<Found>>, stop: CancellationToken) -> Result<(), BridgeError> {
+        let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
+        let topic = self.topic.unwrap_or_else(|| contract::names::topic(&kind.group, &kind.plural));
+        let setting = bridge::Setting {
+            kafka: self.kafka,
+            cluster: self.cluster,
+            kind,
+            namespace: view.namespace().map(|namespace| namespace.to_string()),
+            topic,
+            informer: self.informer,
+            part: self.part,
+            metrics: self.metrics,
+        };
+        Bridge::new(setting)?.run(stop).await
+    }
+}
+
+/// The kind and the scope's view, once discovery has them; `None` when the end comes first.
+async fn found(
+    mut finding: watch::Receiver<Option<Found>>,
+    place: usize,
+    stop: &CancellationToken,
+) -> Option<(Arc<sidecar_core::kind::Kind>, Arc<crate::view::View>)> {
+    let waiting = async { finding.wait_for(Option::is_some).await.ok().and_then(|found| found.clone()) };
+    let Some(found) = stop.run_until_cancelled(waiting).await? else {
+        // Discovery has failed for good, and with it the process: nothing is left to do but to wait for the end.
+        stop.cancelled().await;
+        return None;
+    };
+    let view = found.views.get(place)?;
+    Some((found.kind, Arc::clone(view)))
+}

@@ -1,0 +1,147 @@
+//! Answers: entities with their tags, and problems. What every answer has in common stands here.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use contract::problem::{Code, MEDIA_TYPE, Problem};
+use http_body_util::Full;
+use hyper::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use sidecar_core::entity::Entity;
+
+use crate::store::Refused;
+
+/// An answer, whole in memory; a body is shared with the cache.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// The one media type of a patch.
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// A request that is not fulfilled: the problem, and the headers that go with it.
+#[derive(Debug)]
+pub(super) struct Fault {
+    problem: Problem,
+    allow: Option<&'static str>,
+    retry_after: Option<u64>,
+}
+
+/// Boxed: the good way should not carry the size of the bad one.
+pub(super) type Outcome = Result<Answer, Box<Fault>>;
+
+impl From<Problem> for Box<Fault> {
+    fn from(problem: Problem) -> Self {
+        Box::new(Fault { problem, allow: None, retry_after: None })
+    }
+}
+
+impl From<Refused> for Box<Fault> {
+    fn from(Refused { problem, retry_after }: Refused) -> Self {
+        Box::new(Fault { problem, allow: None, retry_after })
+    }
+}
+
+impl Fault {
+    /// 405 with what is allowed.
+    pub(super) fn method(allow: &'static str, detail: String) -> Box<Self> {
+        Box::new(Self { problem: Problem::new(Code::MethodNotAllowed, detail), allow: Some(allow), retry_after: None })
+    }
+
+    /// 503 with when to come back.
+    pub(super) fn unavailable(detail: impl Into<String>, retry_after: u64) -> Box<Self> {
+        Box::new(Self { problem: Problem::new(Code::Unavailable, detail), allow: None, retry_after: Some(retry_after) })
+    }
+
+    /// The same problem under another code: what is a conflict to the API server may be a failed precondition to the caller.
+    pub(super) fn recast(mut self: Box<Self>, from: Code, to: Code) -> Box<Self> {
+        if self.problem.status == from.status() {
+            let Problem { detail, errors, .. } = self.problem;
+            self.problem = Problem { errors, ..Problem::new(to, detail) };
+        }
+        self
+    }
+
+    pub(super) fn answer(self, path: &str) -> Answer {
+        let Self { mut problem, allow, retry_after } = self;
+        problem.instance = Some(path.to_owned());
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer = plain(status, Bytes::from(body), HeaderValue::from_static(MEDIA_TYPE));
+        let headers = answer.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(allow) = allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            headers.insert(ACCEPT_PATCH, HeaderValue::from_static(MERGE_PATCH));
+        }
+        answer
+    }
+}
+
+/// JSON.
+pub(super) fn json(status: StatusCode, body: Bytes) -> Answer {
+    plain(status, body, JSON)
+}
+
+/// No body.
+pub(super) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = status;
+    answer
+}
+
+/// An entity with its tag; without a body when the caller wants none.
+pub(super) fn entity(status: StatusCode, entity: &Entity, minimal: bool) -> Answer {
+    let answer = if minimal {
+        let mut answer = empty(status);
+        answer.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("return=minimal"));
+        answer
+    } else {
+        json(status, entity.json.clone())
+    };
+    tagged(answer, &entity.version.to_string())
+}
+
+/// Adds an `ETag`; `tag` is without quotes.
+pub(super) fn tagged(mut answer: Answer, tag: &str) -> Answer {
+    set(&mut answer, ETAG, &format!("\"{tag}\""));
+    answer
+}
+
+/// Adds a weak `ETag`: the same for answers that say the same, whatever else stands in them.
+pub(super) fn tagged_weakly(mut answer: Answer, tag: &str) -> Answer {
+    set(&mut answer, ETAG, &format!("W/\"{tag}\""));
+    answer
+}
+
+/// Adds where the new entity is.
+pub(super) fn located(mut answer: Answer, location: &str) -> Answer {
+    set(&mut answer, LOCATION, location);
+    answer
+}
+
+/// Adds how long ago the cache was last known to be current.
+pub(super) fn aged(mut answer: Answer, age: Duration) -> Answer {
+    answer.headers_mut().insert(AGE, HeaderValue::from(age.as_secs()));
+    answer
+}
+
+fn plain(status: StatusCode, body: Bytes, media_type: HeaderValue) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, media_type);
+    answer
+}
+
+/// Tags are numbers and paths are made of names, so the value is always one; a header that were none would be left out.
+fn set(answer: &mut Answer, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}

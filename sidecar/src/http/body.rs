@@ -1,0 +1,61 @@
+//! Reads a request's body: within its limit, its time, and only of a media type that is taken.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use contract::problem::{Code, Problem};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, Request};
+
+/// What etcd takes by default is 1.5 MiB; this leaves room for what the platform adds.
+pub(super) const LIMIT: usize = 1 << 20;
+/// A body without a length is counted so far, to tell its real size.
+const COUNTED: usize = 16 << 20;
+const TIME: Duration = Duration::from_secs(30);
+
+/// Checks that the body is of one of these media types; parameters such as `charset` do not matter.
+pub(super) fn check_type(headers: &HeaderMap, taken: &[&str]) -> Result<(), Problem> {
+    let given = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let bare = given.map(|given| given.split(';').next().unwrap_or_default().trim());
+    match bare {
+        Some(bare) if taken.iter().any(|taken| taken.eq_ignore_ascii_case(bare)) => Ok(()),
+        Some(bare) => Err(unsupported(&format!("the body is {bare:?}"), taken)),
+        None => Err(unsupported("the header Content-Type is missing", taken)),
+    }
+}
+
+fn unsupported(what: &str, taken: &[&str]) -> Problem {
+    Problem::new(Code::UnsupportedMediaType, format!("{what}; taken is {}", taken.join(" or ")))
+}
+
+/// The whole body.
+pub(super) async fn read(request: Request<Incoming>) -> Result<Bytes, Problem> {
+    let mut body = request.into_body();
+    let announced = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+    if let Some(size) = announced.filter(|size| *size > LIMIT) {
+        return Err(too_large(&size.to_string()));
+    }
+    let all = async {
+        let mut buffer = BytesMut::with_capacity(announced.unwrap_or(0));
+        let mut size = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Problem::new(Code::BadRequest, "the body broke off"))?;
+            let Some(data) = frame.data_ref() else { continue };
+            size += data.len();
+            if size <= LIMIT {
+                buffer.extend_from_slice(data);
+            } else if size > COUNTED {
+                return Err(too_large(&format!("more than {COUNTED}")));
+            }
+        }
+        if size > LIMIT { Err(too_large(&size.to_string())) } else { Ok(buffer.freeze()) }
+    };
+    let late = || Problem::new(Code::BadRequest, format!("the body was not there within {} s", TIME.as_secs()));
+    tokio::time::timeout(TIME, all).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn too_large(size: &str) -> Problem {
+    Problem::new(Code::TooLarge, format!("the body has {size} bytes, the limit is {LIMIT}"))
+}

@@ -1,0 +1,82 @@
+//! What the entity API counts. Labels are kinds of the configuration and closed sets, never an id.
+
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::route::Route;
+
+/// A read from the cache takes tens of microseconds, a write some milliseconds.
+const SECONDS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 30.0];
+
+/// Counters of the entity API; clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    requests: Family<Labels, Counter>,
+    seconds: Family<VerbLabels, Histogram>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    kind: String,
+    verb: Verb,
+    code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerbLabels {
+    kind: String,
+    verb: Verb,
+}
+
+/// What a request wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the labels' values")]
+pub(super) enum Verb {
+    kinds,
+    list,
+    get,
+    create,
+    replace,
+    patch,
+    delete,
+    other,
+}
+
+impl Verb {
+    pub(super) fn of(method: &Method, route: Option<&Route>) -> Self {
+        let safe = matches!(*method, Method::GET | Method::HEAD);
+        match (route, method) {
+            (Some(Route::Kinds), _) if safe => Self::kinds,
+            (Some(Route::Collection { .. }), _) if safe => Self::list,
+            (Some(Route::Collection { .. }), &Method::POST) => Self::create,
+            (Some(Route::Entity { .. }), _) if safe => Self::get,
+            (Some(Route::Entity { .. }), &Method::PUT) => Self::replace,
+            (Some(Route::Entity { .. }), &Method::PATCH) => Self::patch,
+            (Some(Route::Entity { .. }), &Method::DELETE) => Self::delete,
+            _ => Self::other,
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers the counters.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics =
+            Self { requests: Family::default(), seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)) };
+        registry.register("kab_api_requests", "Requests to the entity API", metrics.requests.clone());
+        registry.register("kab_api_request_seconds", "Time until the entity API's answer", metrics.seconds.clone());
+        metrics
+    }
+
+    pub(super) fn request(&self, kind: &str, verb: Verb, code: StatusCode, took: Duration) {
+        let labels = Labels { kind: kind.to_owned(), verb, code: code.as_u16() };
+        self.requests.get_or_create(&labels).inc();
+        self.seconds.get_or_create(&VerbLabels { kind: labels.kind, verb }).observe(took.as_secs_f64());
+    }
+}

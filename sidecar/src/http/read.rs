@@ -1,0 +1,143 @@
+//! GET: the kinds, a list, one entity; from the views, or read through to the API server where the caller wants that.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use contract::problem::{Code, Problem};
+use hyper::StatusCode;
+use serde_json::json;
+use sidecar_core::entity::{Entity, Key};
+use sidecar_core::list::render;
+use sidecar_core::query::ListQuery;
+use sidecar_core::write::name;
+
+use super::answer::{self, Answer, Fault, Outcome};
+use super::context::Context;
+use super::parameters::{self, Access, Parameters};
+use super::service::Api;
+use crate::kinds::Served;
+use crate::view::{KindView, View};
+
+/// A cache that is being filled is there within a second or two.
+const FILL_SECONDS: u64 = 1;
+
+impl Api {
+    /// `GET /v1`.
+    pub(super) fn kinds_served(&self) -> Answer {
+        let items: Vec<_> = self
+            .kinds
+            .served()
+            .map(|served| {
+                json!({
+                    "apiVersion": served.kind.api_version(),
+                    "kind": served.kind.kind,
+                    "plural": served.kind.plural,
+                    "path": format!("/v1/{}", self.kinds.path(served)),
+                    "namespaced": served.kind.namespaced,
+                    "namespaces": match served.view.namespaces() {
+                        Some(here) => json!(here.iter().map(|one| &**one).collect::<Vec<_>>()),
+                        None => json!(if served.kind.namespaced { json!("all") } else { json!([]) }),
+                    },
+                    "owned": served.kind.owned,
+                })
+            })
+            .collect();
+        answer::json(StatusCode::OK, json!({ "items": items }).to_string().into())
+    }
+
+    /// `GET /v1/KIND/ID`.
+    pub(super) async fn read_one(&self, served: &Served, id: &str, query: &str, context: &Context) -> Outcome {
+        let parameters = Parameters::read(query, Access::Read)?;
+        let key = parameters::key(served, parameters.namespace.as_deref(), id)?;
+        if name::check(id).is_err() {
+            return Err(missing(served, &key));
+        }
+        let view = view(served, &key)?;
+        if context.read_through {
+            let read = self.store.read(&served.kind, &key).await?;
+            let entity = read.ok_or_else(|| missing(served, &key))?;
+            view.written(Arc::clone(&entity));
+            return one(&entity, context);
+        }
+        wait(served, context, key.namespace.as_deref(), Some(&key)).await?;
+        if !view.is_filled() {
+            return Err(not_filled(served));
+        }
+        let entity = view.find(&key).ok_or_else(|| missing(served, &key))?;
+        Ok(answer::aged(one(&entity, context)?, view.age(Instant::now()).unwrap_or_default()))
+    }
+
+    /// `GET /v1/KIND`.
+    pub(super) async fn read_list(&self, served: &Served, query: &str, context: &Context) -> Outcome {
+        let list = ListQuery::parse(query, &served.filters)?;
+        parameters::check_listed(served, list.namespace.as_deref())?;
+        if context.read_through {
+            let fresh = self.read_through(served, &list).await?;
+            let page = fresh.list(&list, Instant::now()).gathered.page(&list)?;
+            return Ok(answer::json(StatusCode::OK, render(&page, &list)));
+        }
+        wait(served, context, list.namespace.as_deref(), None).await?;
+        if !served.view.is_filled() {
+            return Err(not_filled(served));
+        }
+        let listing = served.view.list(&list, Instant::now());
+        let tag = listing.gathered.tag(&list);
+        if context.if_none_match.as_ref().is_some_and(|tags| tags.include_weakly(&tag)) {
+            return Ok(answer::aged(answer::tagged_weakly(answer::empty(StatusCode::NOT_MODIFIED), &tag), listing.age));
+        }
+        let answer = answer::json(StatusCode::OK, render(&listing.gathered.page(&list)?, &list));
+        Ok(answer::aged(answer::tagged_weakly(answer, &tag), listing.age))
+    }
+
+    /// Views of the state as the API server has it now, of the namespaces that the query reaches.
+    async fn read_through(&self, served: &Served, list: &ListQuery) -> Result<KindView, Box<Fault>> {
+        let mut fresh = Vec::new();
+        for view in served.view.views() {
+            let asked = list.namespace.as_ref();
+            if asked.is_some() && view.namespace().is_some() && asked != view.namespace() {
+                continue;
+            }
+            let (version, entities) = self.store.list(&served.kind, asked.or(view.namespace()).map(|ns| &**ns)).await?;
+            let copy = View::new(view.namespace().cloned());
+            copy.fill(version, entities, Instant::now());
+            fresh.push(Arc::new(copy));
+        }
+        Ok(KindView::new(fresh))
+    }
+}
+
+/// The view that holds the key's namespace; `parameters::key` made sure that there is one.
+pub(super) fn view<'a>(served: &'a Served, key: &Key) -> Result<&'a View, Box<Fault>> {
+    let view = served.view.of(key.namespace.as_deref());
+    view.map(|view| &**view).ok_or_else(|| Problem::new(Code::Internal, "the namespace is not served").into())
+}
+
+fn one(entity: &Entity, context: &Context) -> Outcome {
+    let tag = entity.version.to_string();
+    if context.if_match.as_ref().is_some_and(|tags| !tags.include(&tag)) {
+        return Err(Problem::new(Code::PreconditionFailed, format!("the entity has the version {tag}")).into());
+    }
+    if context.if_none_match.as_ref().is_some_and(|tags| tags.include_weakly(&tag)) {
+        return Ok(answer::tagged(answer::empty(StatusCode::NOT_MODIFIED), &tag));
+    }
+    Ok(answer::entity(StatusCode::OK, entity, false))
+}
+
+/// `At-Least-Version`.
+async fn wait(served: &Served, context: &Context, ns: Option<&str>, key: Option<&Key>) -> Result<(), Box<Fault>> {
+    let Some(version) = context.at_least else { return Ok(()) };
+    let reached = served.view.reached(version, ns, key);
+    tokio::time::timeout(context.wait, reached).await.map_err(|_| {
+        let seconds = context.wait.as_secs();
+        Problem::new(Code::Timeout, format!("the cache has not come to the version {version} within {seconds} s"))
+            .into()
+    })
+}
+
+fn missing(served: &Served, key: &Key) -> Box<Fault> {
+    Problem::new(Code::NotFound, format!("there is no {} {:?}", served.kind.noun(), &*key.id)).into()
+}
+
+fn not_filled(served: &Served) -> Box<Fault> {
+    Fault::unavailable(format!("the cache of {} is not filled yet", served.kind.plural), FILL_SECONDS)
+}

@@ -1,0 +1,67 @@
+//! From a path to what it names. Pure; whether a kind of that name is served is not known here.
+
+use sidecar_core::query;
+
+/// What a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `/v1`: the kinds served.
+    Kinds,
+    /// `/v1/KIND`.
+    Collection {
+        /// Plural, or `PLURAL.GROUP`.
+        kind: String,
+    },
+    /// `/v1/KIND/ID`.
+    Entity {
+        /// Plural, or `PLURAL.GROUP`.
+        kind: String,
+        /// As asked for; may be no id at all.
+        id: String,
+    },
+}
+
+/// `None`: nothing can be there.
+pub(super) fn route(path: &str) -> Option<Route> {
+    let mut parts = path.strip_prefix('/')?.split('/');
+    if parts.next() != Some("v1") {
+        return None;
+    }
+    let rest: Vec<String> = parts.map(query::decode_segment).collect::<Option<_>>()?;
+    match rest.as_slice() {
+        [] => Some(Route::Kinds),
+        [kind] if !kind.is_empty() => Some(Route::Collection { kind: kind.clone() }),
+        [kind, id] if !kind.is_empty() && !id.is_empty() => Some(Route::Entity { kind: kind.clone(), id: id.clone() }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_kinds_collections_and_entities_and_nothing_else() {
+        let collection = |kind: &str| Some(Route::Collection { kind: kind.to_owned() });
+        let entity = |kind: &str, id: &str| Some(Route::Entity { kind: kind.to_owned(), id: id.to_owned() });
+        let cases = [
+            ("/v1", Some(Route::Kinds)),
+            ("/v1/todos", collection("todos")),
+            ("/v1/todos.k8sasbackend.com", collection("todos.k8sasbackend.com")),
+            ("/v1/todos/buy-milk", entity("todos", "buy-milk")),
+            ("/v1/todos/a%2Fb", entity("todos", "a/b")),
+            ("/v1/todos/%zz", None),
+            ("/v1/todos/a/status", None),
+            ("/v1/", None),
+            ("/v1/todos/", None),
+            ("/v1//a", None),
+            ("/", None),
+            ("/v2/todos", None),
+            ("/v1x", None),
+            ("*", None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(route(path), expected, "{path}");
+        }
+    }
+}

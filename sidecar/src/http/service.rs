@@ -1,0 +1,129 @@
+//! One request: guarded, routed to its kind, read or written, counted; a problem becomes an answer here and nowhere else.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use contract::problem::{Code, Problem};
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+
+use super::answer::{Answer, Fault, Outcome};
+use super::context::Context;
+use super::guard;
+use super::metrics::{Metrics, Verb};
+use super::route::{Route, route};
+use crate::kinds::{Kinds, Lookup, Served};
+use crate::store::Store;
+
+const READ: &str = "GET, HEAD";
+const READ_OR_CREATE: &str = "GET, HEAD, POST";
+const READ_OR_WRITE: &str = "GET, HEAD, PUT, PATCH, DELETE";
+/// When to look again whether a kind has been installed.
+const INSTALL_SECONDS: u64 = 5;
+
+/// The entity API of one sidecar.
+pub struct Api {
+    pub(super) kinds: Arc<Kinds>,
+    pub(super) store: Store,
+    metrics: Metrics,
+}
+
+impl Api {
+    /// Over the kinds that are and will be found.
+    pub fn new(kinds: Arc<Kinds>, store: Store, metrics: Metrics) -> Self {
+        Self { kinds, store, metrics }
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let started = Instant::now();
+        let path = request.uri().path().to_owned();
+        let route = route(&path);
+        let verb = Verb::of(request.method(), route.as_ref());
+        let served = route.as_ref().and_then(|route| self.served(route));
+        let kind = served.map_or("", |served| served.full_name.as_str());
+        let answer = match self.fulfil(request, route.as_ref(), served).await {
+            Ok(answer) => answer,
+            Err(fault) => fault.answer(&path),
+        };
+        self.metrics.request(kind, verb, answer.status(), started.elapsed());
+        answer
+    }
+
+    fn served(&self, route: &Route) -> Option<&Served> {
+        let (Route::Collection { kind } | Route::Entity { kind, .. }) = route else { return None };
+        match self.kinds.find(kind) {
+            Lookup::Found(served) => Some(served),
+            _ => None,
+        }
+    }
+
+    async fn fulfil(&self, request: Request<Incoming>, route: Option<&Route>, served: Option<&Served>) -> Outcome {
+        guard::check(request.headers(), request.uri().authority())?;
+        let route = route.ok_or_else(|| nothing(request.uri().path()))?;
+        let served = match (served, route) {
+            (_, Route::Kinds) => {
+                return match *request.method() {
+                    Method::GET | Method::HEAD => Ok(self.kinds_served()),
+                    _ => Err(not_allowed(request.method(), READ)),
+                };
+            }
+            (Some(served), _) => served,
+            (None, Route::Collection { kind } | Route::Entity { kind, .. }) => return Err(self.no_kind(kind)),
+        };
+        let context = Context::read(request.headers())?;
+        let query = request.uri().query().unwrap_or_default();
+        match (route, request.method()) {
+            (Route::Entity { id, .. }, &Method::GET | &Method::HEAD) => {
+                self.read_one(served, id, query, &context).await
+            }
+            (_, &Method::GET | &Method::HEAD) => self.read_list(served, query, &context).await,
+            (_, method) if !served.kind.owned && is_write(method) => {
+                let detail = format!(
+                    "{} is only consumed here: this app is not its owner, so it cannot be written",
+                    served.kind.plural
+                );
+                Err(Fault::method(READ, detail))
+            }
+            (Route::Entity { id, .. }, &Method::PUT | &Method::PATCH | &Method::DELETE) => {
+                self.write(served, id, request, &context).await
+            }
+            (Route::Entity { .. }, method) => Err(not_allowed(method, READ_OR_WRITE)),
+            (_, &Method::POST) => self.write(served, "", request, &context).await,
+            (_, method) => Err(not_allowed(method, READ_OR_CREATE)),
+        }
+    }
+
+    fn no_kind(&self, name: &str) -> Box<Fault> {
+        match self.kinds.find(name) {
+            Lookup::Ambiguous(names) => {
+                let paths: Vec<String> = names.iter().map(|name| format!("/v1/{name}")).collect();
+                let detail = format!("several kinds have the plural {name:?}: use one of {}", paths.join(", "));
+                Problem::new(Code::NotFound, detail).into()
+            }
+            Lookup::Waiting(waiting) => Fault::unavailable(
+                format!("no kind {name:?} is served yet; waited for is {}", waiting.join("; ")),
+                INSTALL_SECONDS,
+            ),
+            _ => {
+                let known: Vec<String> =
+                    self.kinds.served().map(|served| format!("/v1/{}", self.kinds.path(served))).collect();
+                Problem::new(Code::NotFound, format!("no kind {name:?} is served; served are {}", known.join(", ")))
+                    .into()
+            }
+        }
+    }
+}
+
+fn is_write(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
+}
+
+fn not_allowed(method: &Method, allow: &'static str) -> Box<Fault> {
+    Fault::method(allow, format!("{method} is not available here"))
+}
+
+fn nothing(path: &str) -> Box<Fault> {
+    let detail = format!("there is nothing at {path:?}; the kinds served are listed at /v1");
+    Problem::new(Code::NotFound, detail).into()
+}
