@@ -442,3 +442,8 @@ fn collect(found: &mut BTreeMap<Key, Arc<Entity>>, delta: Delta) {
         }
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! The machine, with a real cache and a modelled bridge, against a modelled API server that cuts, forgets, refuses and is restored to the past.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cache::Cache;
+use crate::cache::tests::state;
+
+#[derive(Debug, Clone)]
+enum Action {
+    Write(usize),
+    Delete(usize),
+    /// The version grows by a write of another kind.
+    Elsewhere,
+    /// So many steps of whatever is in flight.
+    Go(usize),
+    Cut,
+    /// History up to now is forgotten.
+    Compact,
+    /// The next request is refused.
+    Refuse,
+    /// Streaming lists are switched on or off.
+    Streams(bool),
+    /// The store is restored to the past; then things settle, for nobody could tell later.
+    Restore(u64),
+    Attach(From),
+    Detach,
+}
+
+#[derive(Debug, Clone)]
+enum From {
+    Nothing,
+    /// Where the bridge was.
+    There,
+    /// A little before, as after a crash.
+    Before(u64),
+}
+
+const IDS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// What is in flight, and how far it has come.
+#[derive(Clone)]
+enum Flight {
+    Nothing,
+    /// Not looked at by the server yet.
+    Sent(Request),
+    /// Lines of the first part, then the log behind the version.
+    Watching(Vec<WatchLine>, u64),
+    /// From a version in the future.
+    Silent,
+}
+
+struct Server {
+    version: u64,
+    log: Vec<Delta>,
+    forgotten: u64,
+    streams: bool,
+    refuse: bool,
+}
+
+impl Server {
+    fn state_at(&self, version: u64) -> Vec<Arc<Entity>> {
+        let mut present = BTreeMap::new();
+        for delta in self.log.iter().filter(|delta| delta.entity.version.0 <= version) {
+            collect(&mut present, delta.clone());
+        }
+        present.into_values().collect()
+    }
+
+    /// Versions of the changes after one version, up to another.
+    fn between(&self, after: u64, up_to: u64) -> Vec<u64> {
+        let versions = self.log.iter().map(|delta| delta.entity.version.0);
+        versions.filter(|version| (after + 1..=up_to).contains(version)).collect()
+    }
+
+    fn write(&mut self, id: usize, delete: bool) {
+        let id = IDS[id % IDS.len()];
+        let here = self.state_at(self.version).into_iter().find(|entity| *entity.key.id == *id);
+        let change = match (&here, delete) {
+            (None, true) => return,
+            (None, false) => Change::Added,
+            (Some(_), true) => Change::Deleted,
+            (Some(_), false) => Change::Modified,
+        };
+        self.version += 1;
+        let uid = here.map_or_else(|| format!("uid-{}", self.version), |here| here.uid.to_string());
+        self.log.push(Delta { change, entity: state(id, &uid, self.version) });
+    }
+}
+
+/// A bridge that notes what it was told.
+#[derive(Default)]
+struct Told {
+    attached: bool,
+    /// Absent until it has told something.
+    position: Option<u64>,
+    present: BTreeMap<Key, Arc<Entity>>,
+    /// Whether there is a reason to list everything.
+    excused: bool,
+}
+
+struct World {
+    machine: Machine,
+    now: Instant,
+    server: Server,
+    flight: Flight,
+    cache: Cache,
+    bridge: Told,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            machine: Machine::new(Settings::default(), now),
+            now,
+            server: Server { version: 1, log: Vec::new(), forgotten: 0, streams: true, refuse: false },
+            flight: Flight::Nothing,
+            cache: Cache::default(),
+            bridge: Told::default(),
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        for effect in self.machine.step(input, self.now, 0.5) {
+            match effect {
+                Effect::Request(request) => self.flight = Flight::Sent(request),
+                Effect::HangUp => self.flight = Flight::Nothing,
+                Effect::Fill { version, entities } => self.cache.replace(version, entities),
+                Effect::Observe(delta) => {
+                    assert!(delta.entity.version > self.cache.version(), "the cache is told nothing twice");
+                    self.cache.observe(&delta);
+                }
+                Effect::Bookmark(version) => self.cache.bookmark(version),
+                Effect::Tell(feed) => self.tell(feed),
+                Effect::Note(_) => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, feed: Feed) {
+        assert!(self.bridge.attached, "nobody is there to be told");
+        match feed {
+            Feed::Delta(delta) => {
+                let version = delta.entity.version.0;
+                let position = self.bridge.position.expect("a bridge without a position is told everything first");
+                assert_eq!(self.server.between(position, version), [version], "the very next change behind {position}");
+                self.bridge.position = Some(version);
+                collect(&mut self.bridge.present, delta);
+            }
+            Feed::Bookmark(version) => {
+                let position = self.bridge.position.expect("a bridge without a position is told everything first");
+                assert!(version.0 > position && self.server.between(position, version.0).is_empty());
+                self.bridge.position = Some(version.0);
+            }
+            Feed::Relisted { version, entities } => {
+                assert!(self.bridge.excused, "everything is told again for no reason");
+                // The list may have been made before history was forgotten.
+                self.bridge.excused = version.0 < self.server.forgotten;
+                assert_eq!(entities, self.server.state_at(version.0));
+                self.bridge.position = Some(version.0);
+                self.bridge.present = entities.into_iter().map(|entity| (entity.key.clone(), entity)).collect();
+            }
+        }
+    }
+
+    /// One thing happens to what is in flight, or the time comes.
+    fn go(&mut self) {
+        match std::mem::replace(&mut self.flight, Flight::Nothing) {
+            Flight::Nothing => self.tick(),
+            Flight::Silent => {
+                self.flight = Flight::Silent;
+                self.tick();
+            }
+            Flight::Sent(_) if std::mem::take(&mut self.server.refuse) => {
+                self.input(Input::Refused { status: 500, message: String::new(), retry_after: None });
+            }
+            Flight::Sent(Request::Probe) => self.input(Input::Page(self.page(self.server.version, 0, 1))),
+            Flight::Sent(Request::Page { after, .. }) => self.serve_page(after),
+            Flight::Sent(Request::Stream { .. }) if !self.server.streams => {
+                self.input(Input::Refused { status: 422, message: String::new(), retry_after: None });
+            }
+            Flight::Sent(Request::Stream { .. }) => {
+                let (mut lines, version) = (Vec::new(), Version(self.server.version));
+                for entity in self.server.state_at(version.0) {
+                    lines.push(WatchLine::Delta(Delta { change: Change::Added, entity }));
+                }
+                lines.push(WatchLine::Bookmark { version, initial_events_end: true });
+                self.flight = Flight::Watching(lines, version.0);
+                self.input(Input::Opened);
+            }
+            Flight::Sent(Request::Watch { from, .. }) if from.0 < self.server.forgotten => {
+                self.input(Input::Line(WatchLine::Error { code: 410, message: String::new(), retry_after: None }));
+            }
+            Flight::Sent(Request::Watch { from, .. }) => {
+                self.flight =
+                    if from.0 > self.server.version { Flight::Silent } else { Flight::Watching(Vec::new(), from.0) };
+                self.input(Input::Opened);
+            }
+            Flight::Watching(lines, cursor) => self.serve_line(lines, cursor),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.now = self.machine.deadline();
+        self.input(Input::Tick);
+    }
+
+    fn page(&self, version: u64, skip: usize, limit: usize) -> ListPage {
+        let items: Vec<_> = self.server.state_at(version).into_iter().skip(skip).collect();
+        let next = (items.len() > limit).then(|| format!("{version} {}", skip + limit));
+        ListPage { version: Version(version), items: items.into_iter().take(limit).collect(), next }
+    }
+
+    fn serve_page(&mut self, after: Option<String>) {
+        let after =
+            after.and_then(|after| after.split_once(' ').map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())));
+        let (version, skip) = after.unwrap_or((self.server.version, 0));
+        if version < self.server.forgotten || version > self.server.version {
+            self.input(Input::Refused { status: 410, message: String::new(), retry_after: None });
+        } else {
+            self.input(Input::Page(self.page(version, skip, 2)));
+        }
+    }
+
+    fn serve_line(&mut self, mut lines: Vec<WatchLine>, cursor: u64) {
+        let next = self.server.log.iter().find(|delta| delta.entity.version.0 > cursor).cloned();
+        let (line, cursor) = if !lines.is_empty() {
+            (lines.remove(0), cursor)
+        } else if let Some(delta) = next {
+            let version = delta.entity.version.0;
+            (WatchLine::Delta(delta), version)
+        } else {
+            let version = self.server.version;
+            (WatchLine::Bookmark { version: Version(version), initial_events_end: false }, version)
+        };
+        self.flight = Flight::Watching(lines, cursor);
+        self.now += Duration::from_secs(4);
+        self.input(Input::Line(line));
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Write(id) => self.server.write(id, false),
+            Action::Delete(id) => self.server.write(id, true),
+            Action::Elsewhere => self.server.version += 1,
+            Action::Go(steps) => (0..steps).for_each(|_| self.go()),
+            Action::Cut => self.cut(),
+            Action::Compact => {
+                self.server.forgotten = self.server.version;
+                self.bridge.excused = true;
+            }
+            Action::Refuse => self.server.refuse = true,
+            Action::Streams(on) => self.server.streams = on,
+            Action::Restore(back) => {
+                self.server.version = self.server.version.saturating_sub(back).max(1);
+                let version = self.server.version;
+                self.server.log.retain(|delta| delta.entity.version.0 <= version);
+                self.server.forgotten = self.server.forgotten.min(version);
+                self.bridge.excused = true;
+                self.cut();
+                if !self.bridge.attached {
+                    self.attach(&From::There);
+                }
+                self.settle();
+            }
+            Action::Attach(from) => self.attach(&from),
+            Action::Detach => {
+                self.bridge.attached = false;
+                self.input(Input::Detach);
+            }
+        }
+    }
+
+    fn attach(&mut self, from: &From) {
+        // What it told after its position is forgotten with the process, and told again.
+        let back = if let From::Before(back) = from { *back } else { 0 };
+        self.bridge.position = match from {
+            From::Nothing => None,
+            From::There | From::Before(_) => self.bridge.position.map(|position| position.saturating_sub(back).max(1)),
+        };
+        self.bridge.excused |= self.bridge.position.is_none_or(|position| position < self.server.forgotten);
+        self.bridge.present = match self.bridge.position {
+            Some(position) if !self.bridge.excused => {
+                self.server.state_at(position).into_iter().map(|entity| (entity.key.clone(), entity)).collect()
+            }
+            _ => std::mem::take(&mut self.bridge.present),
+        };
+        self.bridge.attached = true;
+        self.input(Input::Attach { from: self.bridge.position.map(Version) });
+    }
+
+    fn cut(&mut self) {
+        if !matches!(self.flight, Flight::Nothing) {
+            self.flight = Flight::Nothing;
+            self.input(Input::Broken { reason: "cut".into() });
+        }
+    }
+
+    /// Until the watch has told everything, which must come to pass.
+    fn settle(&mut self) {
+        let newest = Version(self.server.version);
+        for _ in 0..1000 {
+            let told = self.cache.version() == newest
+                && (!self.bridge.attached || self.bridge.position == Some(newest.0))
+                && matches!(self.flight, Flight::Watching(..));
+            if told {
+                return;
+            }
+            self.go();
+        }
+        panic!(
+            "does not settle: {:?}, cache at {}, bridge at {:?}",
+            self.machine,
+            self.cache.version(),
+            self.bridge.position
+        );
+    }
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let from = prop_oneof![
+        1 => Just(From::Nothing),
+        3 => Just(From::There),
+        2 => (1..6u64).prop_map(From::Before),
+    ];
+    prop_oneof![
+        6 => (0..4usize).prop_map(Action::Write),
+        3 => (0..4usize).prop_map(Action::Delete),
+        1 => Just(Action::Elsewhere),
+        8 => (1..8usize).prop_map(Action::Go),
+        2 => Just(Action::Cut),
+        1 => Just(Action::Compact),
+        1 => Just(Action::Refuse),
+        1 => any::<bool>().prop_map(Action::Streams),
+        1 => (1..10u64).prop_map(Action::Restore),
+        2 => from.prop_map(Action::Attach),
+        1 => Just(Action::Detach),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn cache_and_bridge_come_to_the_server_s_state_and_the_bridge_misses_and_repeats_nothing(
+        actions in proptest::collection::vec(action(), 0..60)
+    ) {
+        let mut world = World::new();
+        for action in actions {
+            world.act(action);
+        }
+        world.attach(&From::There);
+        world.settle();
+        let present = world.server.state_at(world.server.version);
+        prop_assert_eq!(world.cache.len(), present.len());
+        for entity in &present {
+            prop_assert_eq!(world.cache.find(&entity.key), Some(entity));
+        }
+        prop_assert_eq!(world.bridge.present.into_values().collect::<Vec<_>>(), present);
+    }
+}
