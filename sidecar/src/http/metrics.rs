@@ -38,6 +38,7 @@ struct VerbLabels {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the labels' values")]
 pub(super) enum Verb {
+    docs,
     kinds,
     list,
     get,
@@ -52,6 +53,7 @@ impl Verb {
     pub(super) fn of(method: &Method, route: Option<&Route>) -> Self {
         let safe = matches!(*method, Method::GET | Method::HEAD);
         match (route, method) {
+            (Some(Route::OpenApi | Route::Docs), _) if safe => Self::docs,
             (Some(Route::Kinds), _) if safe => Self::kinds,
             (Some(Route::Collection { .. }), _) if safe => Self::list,
             (Some(Route::Collection { .. }), &Method::POST) => Self::create,

@@ -5,6 +5,10 @@ use sidecar_core::query;
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
+    /// `/openapi.json`: this API, for programs.
+    OpenApi,
+    /// `/docs`: this API, for people.
+    Docs,
     /// `/v1`: the kinds served.
     Kinds,
     /// `/v1/KIND`.
@@ -23,6 +27,11 @@ pub(super) enum Route {
 
 /// `None`: nothing can be there.
 pub(super) fn route(path: &str) -> Option<Route> {
+    match path {
+        "/openapi.json" => return Some(Route::OpenApi),
+        "/docs" => return Some(Route::Docs),
+        _ => {}
+    }
     let mut parts = path.strip_prefix('/')?.split('/');
     if parts.next() != Some("v1") {
         return None;
@@ -46,6 +55,9 @@ mod tests {
         let entity = |kind: &str, id: &str| Some(Route::Entity { kind: kind.to_owned(), id: id.to_owned() });
         let cases = [
             ("/v1", Some(Route::Kinds)),
+            ("/openapi.json", Some(Route::OpenApi)),
+            ("/docs", Some(Route::Docs)),
+            ("/docs/", None),
             ("/v1/todos", collection("todos")),
             ("/v1/todos.k8sasbackend.com", collection("todos.k8sasbackend.com")),
             ("/v1/todos/buy-milk", entity("todos", "buy-milk")),

@@ -9,6 +9,7 @@ use hyper::{Method, Request};
 
 use super::answer::{Answer, Fault, Outcome};
 use super::context::Context;
+use super::docs;
 use super::guard;
 use super::metrics::{Metrics, Verb};
 use super::route::{Route, route};
@@ -62,10 +63,12 @@ impl Api {
         guard::check(request.headers(), request.uri().authority())?;
         let route = route.ok_or_else(|| nothing(request.uri().path()))?;
         let served = match (served, route) {
-            (_, Route::Kinds) => {
-                return match *request.method() {
-                    Method::GET | Method::HEAD => Ok(self.kinds_served()),
-                    _ => Err(not_allowed(request.method(), READ)),
+            (_, Route::Kinds | Route::OpenApi | Route::Docs) => {
+                return match (request.method(), route) {
+                    (&Method::GET | &Method::HEAD, Route::OpenApi) => Ok(self.openapi()),
+                    (&Method::GET | &Method::HEAD, Route::Docs) => Ok(docs::page()),
+                    (&Method::GET | &Method::HEAD, _) => Ok(self.kinds_served()),
+                    (method, _) => Err(not_allowed(method, READ)),
                 };
             }
             (Some(served), _) => served,
