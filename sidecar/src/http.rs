@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod conditions;
 mod context;
+mod docs;
 mod guard;
 mod metrics;
 mod parameters;
