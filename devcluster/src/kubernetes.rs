@@ -61,6 +61,8 @@ impl Kubernetes {
             format!("--client-ca-file={}", file("ca.crt")),
             "--authorization-mode=Node,RBAC".into(),
             "--allow-privileged=true".into(),
+            // Without it, one that is asked to end waits a minute for the watches of the controller manager.
+            "--shutdown-watch-termination-grace-period=1s".into(),
             format!("--service-cluster-ip-range={SERVICES}"),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
             format!("--service-account-key-file={}", file("service-account.pub")),
