@@ -35,6 +35,9 @@ pub enum TelemetryError {
     Install(#[from] TryInitError),
 }
 
+/// kube logs each request that fails as an error of its own; whoever made the request tells it already, and only once.
+const SILENCED: &str = "kube_client::client::builder=off";
+
 /// Checks a level or a list of directives without installing anything.
 ///
 /// # Errors
@@ -65,7 +68,7 @@ pub fn init(level: &str, format: Format) -> Result<(), TelemetryError> {
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     // Without this `verbose` would pass as the name of a module, and nothing would be logged.
     let bare_word = !level.contains(['=', ',', '[']) && level.parse::<tracing::level_filters::LevelFilter>().is_err();
-    let text = if bare_word { format!("={level}") } else { level.to_owned() };
+    let text = if bare_word { format!("={level}") } else { format!("{SILENCED},{level}") };
     EnvFilter::try_new(text).map_err(|source| TelemetryError::Level { level: level.to_owned(), source })
 }
 
