@@ -43,7 +43,11 @@ pub async fn until_told_to_end(program: &str, address: SocketAddr, router: Route
 
 /// Logs to standard error, at `info` unless `RUST_LOG` says otherwise.
 pub fn log_to_stderr() {
+    use std::io::IsTerminal;
+
     use tracing_subscriber::EnvFilter;
+
+    let colours = std::io::stderr().is_terminal();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }

@@ -23,7 +23,7 @@ use super::record::Record;
 
 /// How long one look for records takes at most, and so how soon the end is noticed.
 const POLL: Duration = Duration::from_millis(200);
-/// How often the topic is asked for its partitions while it is waited for, and while all is well.
+/// The pause between two looks at the topic's partitions, when something is amiss and when all is well.
 const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// How long Kafka may take to answer that.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -127,17 +127,20 @@ impl Follower {
         // Wall-clock time: a machine that slept was away, too.
         let mut heard = SystemTime::now();
         let mut looked: Option<Instant> = None;
+        let mut disturbed = true;
         while !end.load(Ordering::Relaxed) {
-            let waiting = self.progress.lock().waiting_for.is_some();
-            let pause = if waiting { LOOK.0 } else { LOOK.1.min(patience / 2) };
+            let pause = if disturbed { LOOK.0 } else { LOOK.1.min(patience / 2) };
             if looked.is_none_or(|looked| looked.elapsed() >= pause) {
                 let found = self.partitions(consumer);
                 looked = Some(Instant::now());
                 match found {
-                    Err(waiting_for) => self.wait_for(waiting_for),
+                    Err(waiting_for) => {
+                        disturbed = true;
+                        self.wait_for(waiting_for);
+                    }
                     Ok(_) if heard.elapsed().unwrap_or_default() > patience => return Ok(Outcome::TooLongAway),
                     Ok(found) => {
-                        heard = SystemTime::now();
+                        (heard, disturbed) = (SystemTime::now(), false);
                         partitions.assign_new(consumer, &self.settings.topic, &found)?;
                         self.all_is_well();
                     }
@@ -151,9 +154,10 @@ impl Follower {
                     return Err(KafkaError::MessageConsumptionFatal(code));
                 }
                 Some(Err(error)) => {
-                    // What it amounts to is found out by looking.
+                    // What it amounts to is found out by looking; but not once for each of them: librdkafka queues many,
+                    // records wait behind them, and a look takes a while.
                     tracing::debug!(%error, "reading was interrupted");
-                    looked = None;
+                    disturbed = true;
                 }
             }
             self.progress.lock().synced |= partitions.are_all_read();

@@ -17,6 +17,9 @@ use sample_app::table::{Settings, api};
 use serde_json::{Value, json};
 
 const TOPIC: &str = "k8sasbackend.com.todos";
+/// The mock broker, when it is down, takes connections and says nothing: not worth waiting for.
+const IMPATIENT: [(&str, &str); 2] =
+    [("socket.connection.setup.timeout.ms", "1000"), ("reconnect.backoff.max.ms", "200")];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Follows {
@@ -30,8 +33,7 @@ impl Follows {
         let settings = Settings {
             brokers: kafka.bootstrap_servers(),
             topic: TOPIC.to_owned(),
-            // The mock broker is reached again quickly.
-            properties: vec![("reconnect.backoff.max.ms".to_owned(), "200".to_owned())],
+            properties: IMPATIENT.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             start_over_after,
             print: false,
         };
@@ -75,7 +77,9 @@ impl Drop for Follows {
 }
 
 fn producer(kafka: &MockCluster<'_, DefaultProducerContext>) -> BaseProducer {
-    ClientConfig::new().set("bootstrap.servers", kafka.bootstrap_servers()).create().unwrap()
+    let mut configuration = ClientConfig::new();
+    configuration.extend(IMPATIENT.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    configuration.set("bootstrap.servers", kafka.bootstrap_servers()).create().unwrap()
 }
 
 /// Sends `EVENT VERSION` about a todo; `tombstone` for one.
