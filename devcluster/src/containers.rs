@@ -42,6 +42,8 @@ pub struct ContainerOptions {
     pub name: String,
     /// Whether there is a Kafka broker.
     pub kafka: bool,
+    /// A cluster that is there already: then no Kubernetes container is started, only the broker.
+    pub kubeconfig: Option<PathBuf>,
     /// An image that keeps the contract of `rancher/k3s`.
     pub kubernetes_image: String,
     /// An image that keeps the contract of `apache/kafka`.
@@ -63,6 +65,7 @@ impl ContainerOptions {
         Self {
             name: options.name.clone(),
             kafka: options.kafka,
+            kubeconfig: options.kubeconfig.clone(),
             kubernetes_image: image(KUBERNETES_IMAGE_VARIABLE, KUBERNETES_IMAGE),
             kafka_image: image(KAFKA_IMAGE_VARIABLE, KAFKA_IMAGE),
             directory: options.directory.clone(),
@@ -78,6 +81,7 @@ pub struct ContainerCluster {
     kubernetes: Option<Kubernetes>,
     broker: Option<Broker>,
     endpoints: Endpoints,
+    kubectl: PathBuf,
     started_in: Duration,
     site: Site,
 }
@@ -91,22 +95,24 @@ impl ContainerCluster {
             None => Site::temporary(&options.name, &options.environment)?,
         };
         site.empty()?;
+        let on_path = options.environment.program("kubectl");
+        let kubectl = match (&on_path, &options.kubeconfig) {
+            (Some(found), _) => found.clone(),
+            (None, None) => site.directory.join("kubectl"),
+            (None, Some(_)) => "kubectl".into(),
+        };
+        let roster = Roster::new(&site.directory, options.name.clone(), kubectl.clone())?;
         let daemon = Daemon::reach(&options.environment).await?;
         daemon.remove_left_over().await?;
-        daemon.provide_image(&options.kubernetes_image, KUBERNETES_IMAGE_VARIABLE).await?;
+        if options.kubeconfig.is_none() {
+            daemon.provide_image(&options.kubernetes_image, KUBERNETES_IMAGE_VARIABLE).await?;
+        }
         if options.kafka {
             daemon.provide_image(&options.kafka_image, KAFKA_IMAGE_VARIABLE).await?;
         }
-        let kubectl = options.environment.program("kubectl").unwrap_or_else(|| "kubectl".into());
-        let roster = Roster::new(&site.directory, options.name.clone(), kubectl)?;
         let begun = Instant::now();
         let ownership = Ownership::new(&options.name)?;
-        // Both run to their end, so that no container is created behind the back of the removal below.
-        let (kubernetes, broker) =
-            tokio::join!(Kubernetes::start(&daemon, &ownership, &options, &site.directory), async {
-                if options.kafka { Broker::start(&daemon, &ownership, &options).await.map(Some) } else { Ok(None) }
-            });
-        let (kubernetes, broker) = match kubernetes.and_then(|kubernetes| Ok((kubernetes, broker?))) {
+        let (kubernetes, broker) = match start_parts(&daemon, &ownership, &options, &site.directory).await {
             Ok(started) => started,
             Err(error) => {
                 // A container that was created and could not be started has no handle that would remove it.
@@ -114,11 +120,15 @@ impl ContainerCluster {
                 return Err(error);
             }
         };
-        let endpoints =
-            Endpoints { kubeconfig: kubernetes.kubeconfig.clone(), kafka: broker.as_ref().map(Broker::bootstrap) };
         let started_in = begun.elapsed();
+        if let (None, Some(kubernetes)) = (on_path, &kubernetes) {
+            kubernetes.write_kubectl(&kubectl, &options.environment)?;
+        }
+        let kubeconfig = kubernetes.as_ref().map(|it| it.kubeconfig.clone()).or(options.kubeconfig);
+        let endpoints =
+            Endpoints { kubeconfig: kubeconfig.ok_or(Error::Internal)?, kafka: broker.as_ref().map(Broker::bootstrap) };
         roster.ready(&endpoints, started_in)?;
-        Ok(Self { kubernetes: Some(kubernetes), broker, endpoints, started_in, site })
+        Ok(Self { kubernetes, broker, endpoints, kubectl, started_in, site })
     }
 
     /// How to reach it.
@@ -129,6 +139,11 @@ impl ContainerCluster {
     /// Where its kubeconfig is.
     pub fn directory(&self) -> &Path {
         &self.site.directory
+    }
+
+    /// A kubectl: that on the `PATH`, or one that runs the container's own and so reads files only as `-f -`.
+    pub fn kubectl(&self) -> &Path {
+        &self.kubectl
     }
 
     /// How long it took from having all images to everything being ready.
@@ -158,6 +173,26 @@ impl ContainerCluster {
 }
 
 type Container = ContainerAsync<GenericImage>;
+
+/// Both run to their end, also when the other one fails, so that no container is created behind the back of the removal
+/// that follows a failure.
+async fn start_parts(
+    daemon: &Daemon,
+    ownership: &Ownership,
+    options: &ContainerOptions,
+    directory: &Path,
+) -> Result<(Option<Kubernetes>, Option<Broker>), Error> {
+    let kubernetes = async {
+        match options.kubeconfig {
+            None => Kubernetes::start(daemon, ownership, options, directory).await.map(Some),
+            Some(_) => Ok(None),
+        }
+    };
+    let broker =
+        async { if options.kafka { Broker::start(daemon, ownership, options).await.map(Some) } else { Ok(None) } };
+    let (kubernetes, broker) = tokio::join!(kubernetes, broker);
+    Ok((kubernetes?, broker?))
+}
 
 impl Drop for ContainerCluster {
     /// The handles' own clean-up needs a runtime around it and panics without.

@@ -159,8 +159,8 @@ pub enum Error {
     /// `KUBECONFIG` is a list.
     #[error("KUBECONFIG must name one file, and is {0:?}")]
     SeveralKubeconfigs(String),
-    /// `KAB_BACKEND` is something unknown.
-    #[error("KAB_BACKEND must be processes or containers, and is {0:?}")]
+    /// `KAB_CLUSTER_BACKEND` is something unknown.
+    #[error("KAB_CLUSTER_BACKEND must be processes or containers, and is {0:?}")]
     Backend(String),
     /// The part does not run in this cluster.
     #[error("{0} is not part of this cluster")]
@@ -170,6 +170,14 @@ pub enum Error {
     Signal {
         /// Which part.
         part: Part,
+        /// Its process id.
+        pid: u32,
+        /// Why it failed.
+        source: nix::Error,
+    },
+    /// Signalling the process that holds a cluster failed.
+    #[error("failed to signal the cluster's owner (process {pid})")]
+    SignalOwner {
         /// Its process id.
         pid: u32,
         /// Why it failed.

@@ -9,8 +9,8 @@ use crate::containers::{ContainerCluster, ContainerOptions};
 use crate::environment::Environment;
 use crate::error::Error;
 
-/// Set to `containers`, it makes [`provided_or_started`] use Docker and no program of this machine but the client's.
-pub const BACKEND_VARIABLE: &str = "KAB_BACKEND";
+/// Set to `containers`, it makes [`provided_or_started`] use Docker in place of programs that are built here.
+pub const BACKEND_VARIABLE: &str = "KAB_CLUSTER_BACKEND";
 
 /// A cluster from somewhere.
 #[derive(Debug)]
@@ -69,9 +69,9 @@ pub async fn provided_or_started(options: ClusterOptions) -> Result<Provided, Er
         return Ok(Provided { endpoints, kubectl: on_path(), started: Started::Nothing });
     }
     let options = ClusterOptions { kafka: start_kafka, kubeconfig: kubeconfig.clone(), ..options };
-    let (mut endpoints, kubectl, started) = if wants_containers(&environment)? && kubeconfig.is_none() {
+    let (mut endpoints, kubectl, started) = if wants_containers(&environment)? {
         let cluster = ContainerCluster::start(ContainerOptions::like(&options)).await?;
-        (cluster.endpoints().clone(), on_path(), Started::Containers(Box::new(cluster)))
+        (cluster.endpoints().clone(), cluster.kubectl().to_path_buf(), Started::Containers(Box::new(cluster)))
     } else {
         let cluster = Cluster::start(options).await?;
         let kubectl = if kubeconfig.is_some() { on_path() } else { cluster.kubectl().to_path_buf() };

@@ -1,7 +1,7 @@
 //! The Kafka container: broker and KRaft controller in one. It owns the broker's settings. Its port outside is chosen
 //! beforehand, because a client connects to whatever address the broker names, and the broker must be told it at its start.
 
-use super::daemon::{Daemon, is_port_conflict};
+use super::daemon::{Daemon, Wait, is_port_conflict};
 use super::error::ContainerError;
 use super::ownership::Ownership;
 use super::{Container, ContainerOptions};
@@ -39,7 +39,7 @@ impl Broker {
         };
         let broker = Self { container, port };
         let readiness = Readiness::Kafka { address: broker.bootstrap() };
-        daemon.wait(&broker.container, image, async || readiness.check().await).await?;
+        Wait::new(&broker.container, image).until(&readiness).await?;
         Ok(broker)
     }
 

@@ -21,7 +21,7 @@ use super::error::ContainerError;
 use super::ownership::{CLUSTER, INSTANCE, Ownership, abandoned};
 use crate::cache::human;
 use crate::environment::Environment;
-use crate::readiness::in_full;
+use crate::readiness::{Readiness, in_full};
 
 /// k3s on a loaded machine of two cores has been seen to take half of this.
 const READY: Duration = Duration::from_secs(120);
@@ -95,31 +95,6 @@ impl Daemon {
         request.start().await
     }
 
-    /// Repeats a check until it answers `Ok`, the container ends, or the time is over. The check says what it saw.
-    pub(super) async fn wait<T>(
-        &self,
-        container: &Container,
-        image: &str,
-        check: impl AsyncFn() -> Result<T, String>,
-    ) -> Result<T, ContainerError> {
-        let begun = Instant::now();
-        loop {
-            let last = match check().await {
-                Ok(value) => return Ok(value),
-                Err(last) => last,
-            };
-            if !container.is_running().await.map_err(ContainerError::docker("inspect a container"))? {
-                return Err(ContainerError::Ended { image: image.to_owned(), tail: tail(container).await });
-            }
-            let waited = begun.elapsed();
-            if waited > READY {
-                let tail = tail(container).await;
-                return Err(ContainerError::NotReady { image: image.to_owned(), waited, last, tail });
-            }
-            tokio::time::sleep(BETWEEN_CHECKS).await;
-        }
-    }
-
     /// A text file of a container, which need not have a shell.
     pub(super) async fn read_file(&self, container: &str, path: &str) -> Result<String, String> {
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
@@ -169,6 +144,43 @@ impl Daemon {
             Ok(()) | Err(DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
             Err(error) => Err(ContainerError::docker("remove a container")(error)),
         }
+    }
+}
+
+/// Waiting for a container to serve, for a bounded time and while it runs.
+#[derive(Debug)]
+pub(super) struct Wait<'a> {
+    container: &'a Container,
+    image: &'a str,
+    begun: Instant,
+}
+
+impl<'a> Wait<'a> {
+    pub(super) fn new(container: &'a Container, image: &'a str) -> Self {
+        Self { container, image, begun: Instant::now() }
+    }
+
+    /// The end of a check that saw this and no readiness: returns when it is time for the next one.
+    pub(super) async fn go_on(&self, last: String) -> Result<(), ContainerError> {
+        let image = self.image.to_owned();
+        let running = self.container.is_running().await;
+        if !running.map_err(ContainerError::docker("inspect a container"))? {
+            return Err(ContainerError::Ended { image, tail: tail(self.container).await });
+        }
+        let waited = self.begun.elapsed();
+        if waited > READY {
+            return Err(ContainerError::NotReady { image, waited, last, tail: tail(self.container).await });
+        }
+        tokio::time::sleep(BETWEEN_CHECKS).await;
+        Ok(())
+    }
+
+    /// Until a check is content.
+    pub(super) async fn until(&self, readiness: &Readiness) -> Result<(), ContainerError> {
+        while let Err(last) = readiness.check().await {
+            self.go_on(last).await?;
+        }
+        Ok(())
     }
 }
 

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Wait};
 use super::error::ContainerError;
 use super::kubeconfig::Kubeconfig;
 use super::ownership::Ownership;
 use super::{Container, ContainerOptions};
 use crate::certificates::write;
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::readiness::{Readiness, client};
 
@@ -42,12 +43,14 @@ impl Kubernetes {
         let container = daemon.start(image, ownership, PORT, None, &COMMAND, &[]).await;
         let container = container.map_err(ContainerError::docker("start the Kubernetes container"))?;
         let wrong = |detail| ContainerError::Kubeconfig { image: image.to_owned(), detail };
-        let mut kubeconfig = daemon
-            .wait(&container, image, async || {
-                let text = daemon.read_file(container.id(), KUBECONFIG).await?;
-                Kubeconfig::parse(&text)
-            })
-            .await?;
+        let wait = Wait::new(&container, image);
+        let mut kubeconfig = loop {
+            let text = daemon.read_file(container.id(), KUBECONFIG).await;
+            match text.and_then(|text| Kubeconfig::parse(&text)) {
+                Ok(kubeconfig) => break kubeconfig,
+                Err(last) => wait.go_on(last).await?,
+            }
+        };
         let port = container.get_host_port_ipv4(PORT).await;
         let port = port.map_err(ContainerError::docker("find the API server's port"))?;
         let server = format!("https://127.0.0.1:{port}");
@@ -63,7 +66,19 @@ impl Kubernetes {
                 format!("{server}/api/v1/namespaces/default/serviceaccounts/default"),
             ],
         };
-        daemon.wait(&container, image, async || readiness.check().await).await?;
+        wait.until(&readiness).await?;
         Ok(Self { container, kubeconfig: path })
+    }
+
+    /// Writes a script that runs the container's own kubectl, for machines that have none.
+    pub(super) fn write_kubectl(&self, path: &Path, environment: &Environment) -> Result<(), Error> {
+        let daemon = environment.value("DOCKER_HOST").map(|it| format!("--host '{}' ", it.to_string_lossy()));
+        let script = format!(
+            "#!/bin/sh\n# The kubectl of the cluster's container, for there is none on the PATH. It sees no file of this \
+             machine.\nunset KUBECONFIG\nexec docker {}exec -i {} kubectl \"$@\"\n",
+            daemon.unwrap_or_default(),
+            self.container.id()
+        );
+        write(path, &script, 0o700)
     }
 }

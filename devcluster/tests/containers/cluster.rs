@@ -1,9 +1,11 @@
 //! A cluster of containers from its start to its end, in order and by force.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use devcluster::ClusterOptions;
 use devcluster::containers::{ContainerCluster, ContainerOptions};
 
 use crate::docker::{Inventory, inner, options, with_daemon};
@@ -18,16 +20,20 @@ const READY: &str = "the victim's cluster is ready: ";
 #[test]
 fn a_cluster_of_containers_serves_and_leaves_nothing_behind() -> Result<()> {
     with_daemon(SERVES, || async {
-        let options = options("serves").await?;
+        let mut options = options("serves").await?;
+        // As on a machine that has Docker alone.
+        options.environment = options.environment.with("PATH", "/nowhere");
         let before = Inventory::take().await?;
         let cluster = ContainerCluster::start(options).await?;
-        println!("ready after {:?}", cluster.started_in());
         ensure!(cluster.containers().len() == 2);
 
         let client = work::kubernetes(cluster.endpoints()).await?;
         work::define_a_kind_and_use_it(&client).await?;
         work::get_a_token(&client).await?;
         work::send_and_receive(cluster.endpoints().kafka.as_deref().context("there is no broker")?).await?;
+
+        let kubectl = Command::new(cluster.kubectl()).args(["get", "notes", "first", "--output=name"]).output()?;
+        ensure!(kubectl.stdout == b"note.test.k8sasbackend.com/first\n", "{kubectl:?}");
 
         let directory = cluster.directory().to_path_buf();
         cluster.stop().await?;
@@ -43,7 +49,7 @@ fn what_a_killed_owner_left_is_removed_by_the_next_start_and_nothing_else() -> R
     if std::env::var_os(VICTIM).is_some() {
         return with_daemon(KILLED, || async {
             let cluster = ContainerCluster::start(kubernetes_alone("victim").await?).await?;
-            println!("{READY}{}", cluster.containers().join(" "));
+            writeln!(std::io::stdout(), "{READY}{}", cluster.containers().join(" "))?;
             // Until it is killed, or the test is gone.
             let gone = tokio::task::spawn_blocking(|| std::io::stdin().lines().count()).await;
             drop(cluster);
@@ -78,6 +84,25 @@ fn what_a_killed_owner_left_is_removed_by_the_next_start_and_nothing_else() -> R
         ensure!(after == before, "left behind: {after:?}, before it was {before:?}");
         Ok(())
     })
+}
+
+#[test]
+fn with_a_cluster_given_only_the_broker_is_started() -> Result<()> {
+    with_daemon("cluster::with_a_cluster_given_only_the_broker_is_started", || async {
+        let kubeconfig = PathBuf::from("/given/kubeconfig");
+        let options = ContainerOptions { kubeconfig: Some(kubeconfig.clone()), ..options("broker").await? };
+        let cluster = ContainerCluster::start(options).await?;
+        ensure!(cluster.containers().len() == 1, "{cluster:?}");
+        let endpoints = cluster.endpoints();
+        ensure!(endpoints.kubeconfig == kubeconfig && endpoints.kafka.is_some(), "{endpoints:?}");
+        Ok(cluster.stop().await?)
+    })
+}
+
+#[test]
+fn a_start_may_move_between_threads() {
+    fn may_move(_: impl Send) {}
+    may_move(devcluster::provided_or_started(ClusterOptions::for_tests("threads")));
 }
 
 async fn kubernetes_alone(name: &str) -> Result<ContainerOptions> {

@@ -71,11 +71,12 @@ fn run(body: impl Future<Output = Result<()>>) -> Result<()> {
 /// A cluster of the images made here, which are built unless the daemon has them.
 pub(crate) async fn options(name: &str) -> Result<ContainerOptions> {
     let toolbox = Toolbox::new(Environment::of_this_process());
-    let artifacts = [Artifact::Etcd, Artifact::ApiServer, Artifact::ControllerManager, Artifact::Kafka];
+    let artifacts =
+        [Artifact::Etcd, Artifact::ApiServer, Artifact::ControllerManager, Artifact::Kubectl, Artifact::Kafka];
     toolbox.provide(&artifacts).await?;
-    let [etcd, api_server, controller_manager, kafka] = artifacts.map(|artifact| toolbox.path(artifact));
+    let [etcd, api_server, controller_manager, kubectl, kafka] = artifacts.map(|artifact| toolbox.path(artifact));
     let build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("images/build"))
-        .args([etcd?, api_server?, controller_manager?, kafka?.join("libs")])
+        .args([etcd?, api_server?, controller_manager?, kubectl?, kafka?.join("libs")])
         .stderr(Stdio::inherit())
         .output()
         .context("failed to run the script that builds the images")?;

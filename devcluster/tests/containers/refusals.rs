@@ -53,7 +53,8 @@ fn a_container_that_ends_early_is_told_with_its_last_lines_and_nothing_stays() -
         let before = Inventory::take().await?;
         // The Kubernetes image, started as if it were Kafka, complains about its missing command.
         let kafka_image = options.kubernetes_image.clone();
-        let message = refusal(ContainerOptions { kafka_image: kafka_image.clone(), ..options }).await?;
+        let alone = ContainerOptions { kubeconfig: Some("/given".into()), kafka_image: kafka_image.clone(), ..options };
+        let message = refusal(alone).await?;
         ensure!(message.contains(&kafka_image) && message.contains("usage: k3s server"), "{message}");
         let after = Inventory::take().await?;
         ensure!(after == before, "left behind: {after:?}, before it was {before:?}");
