@@ -94,7 +94,16 @@ impl Shape {
 pub struct Fields {
     root: Shape,
     open: bool,
-    indexed: Vec<Vec<Box<str>>>,
+    indexed: Vec<Indexed>,
+}
+
+/// A field that an index is kept of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Indexed {
+    /// Where it stands in an entity.
+    pub path: Vec<Box<str>>,
+    /// How its values are understood: [`Form::Plain`], or a point in time.
+    pub form: Form,
 }
 
 impl Fields {
@@ -122,7 +131,8 @@ impl Fields {
         fields.indexed = selectable
             .iter()
             .filter_map(|path| place(path, has_spec))
-            .filter(|path| matches!(fields.shape(path).map_or(Form::Plain, |shape| shape.form), Form::Plain))
+            .map(|path| Indexed { form: fields.shape(&path).map(|shape| shape.form).unwrap_or_default(), path })
+            .filter(|indexed| matches!(indexed.form, Form::Plain | Form::DateTime | Form::Date))
             .take(MAX_INDEXED)
             .collect();
         fields
@@ -154,8 +164,8 @@ impl Fields {
         path.iter().try_fold(&self.root, |shape, name| shape.member(name.as_ref()))
     }
 
-    /// The paths of the fields that an index is kept of, in the shape of the entity.
-    pub fn indexed(&self) -> &[Vec<Box<str>>] {
+    /// The fields that an index is kept of.
+    pub fn indexed(&self) -> &[Indexed] {
         &self.indexed
     }
 }
@@ -224,9 +234,9 @@ mod tests {
 
     #[test]
     fn selectable_fields_are_indexed_where_the_entity_has_them() {
-        let fields = fields(&["spec.message", ".status.phase", "metadata.name", "spec.when"]);
-        let paths: Vec<String> = fields.indexed().iter().map(|path| path.join(".")).collect();
-        assert_eq!(paths, ["message", "status.phase"], "a date-time is no plain string, so it is not indexed");
+        let fields = fields(&["spec.message", ".status.phase", "metadata.name", "spec.when", "spec.price"]);
+        let paths: Vec<String> = fields.indexed().iter().map(|indexed| indexed.path.join(".")).collect();
+        assert_eq!(paths, ["message", "status.phase", "when"]);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! Kept by `cache` with every change; `list` asks it for candidates. It only narrows: each candidate is still asked by the filter and the
 //! label selector, so an index that knows too much costs time, and one that knows too little would be wrong.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::entity::{Entity, Key};
-use crate::fields::Fields;
+use crate::fields::{Fields, Indexed};
 use crate::filter::{Found, IndexValue, Lookup};
 use crate::path;
 
@@ -32,7 +33,7 @@ pub struct Index {
 /// The values of one indexed field.
 #[derive(Debug, Default)]
 struct Slot {
-    values: HashMap<IndexValue, Keys>,
+    values: BTreeMap<IndexValue, Keys>,
     /// Entities that only an evaluation can compare.
     odd: Keys,
 }
@@ -65,8 +66,8 @@ impl Index {
             self.bytes += usize::from(keys.insert(entity.key.clone())) * KEY_BYTES;
         }
         let Some(fields) = self.fields.clone() else { return };
-        for (slot, path) in self.slots.iter_mut().zip(fields.indexed()) {
-            let keys = match found(entity, path) {
+        for (slot, indexed) in self.slots.iter_mut().zip(fields.indexed()) {
+            let keys = match found(entity, indexed) {
                 Found::Nothing => continue,
                 Found::Odd => &mut slot.odd,
                 Found::Value(value) => {
@@ -96,8 +97,8 @@ impl Index {
             }
         }
         let Some(fields) = self.fields.clone() else { return };
-        for (slot, path) in self.slots.iter_mut().zip(fields.indexed()) {
-            match found(entity, path) {
+        for (slot, indexed) in self.slots.iter_mut().zip(fields.indexed()) {
+            match found(entity, indexed) {
                 Found::Nothing => {}
                 Found::Odd => self.bytes -= usize::from(slot.odd.remove(&entity.key)) * KEY_BYTES,
                 Found::Value(value) => {
@@ -120,24 +121,41 @@ impl Index {
         self.bytes = 0;
     }
 
-    /// The smallest sets that together hold everything that fits one of the lookups, or one of the labels with values. `None` when nothing
-    /// narrows the list. [`Lookup::Id`] is not answered here, for the cache itself finds ids.
+    /// The smallest sets that together hold everything that fits one of the lookups, or one of the labels with values, if they hold fewer
+    /// than `most` keys. [`Lookup::Id`] is not answered here, for the cache itself finds ids.
     pub fn candidates<'i>(
         &'i self,
         lookups: impl Iterator<Item = &'i Lookup>,
         labels: impl Iterator<Item = (&'i str, &'i [String])>,
+        most: usize,
     ) -> Option<Vec<&'i BTreeSet<Key>>> {
-        let by_label = labels.map(|(name, values)| self.label(name, values).collect());
-        let by_lookup = lookups.filter_map(|lookup| match lookup {
-            Lookup::Id(_) => None,
-            Lookup::Label(name, values) => Some(self.label(name, values).collect()),
-            Lookup::Field(number, values) => {
-                let slot = self.slots.get(*number)?;
-                let found = values.iter().filter_map(|value| slot.values.get(value));
-                Some(found.chain((!slot.odd.is_empty()).then_some(&slot.odd)).collect())
+        let mut best = Best { sets: None, most };
+        labels.for_each(|(name, values)| best.offer(self.label(name, values)));
+        let mut ranges: BTreeMap<usize, (Bound<&IndexValue>, Bound<&IndexValue>)> = BTreeMap::new();
+        for lookup in lookups {
+            match lookup {
+                Lookup::Id(_) => {}
+                Lookup::Label(name, values) => best.offer(self.label(name, values)),
+                Lookup::Field(number, values) => {
+                    let Some(slot) = self.slots.get(*number) else { continue };
+                    best.offer(values.iter().filter_map(|value| slot.values.get(value)).chain([&slot.odd]));
+                }
+                Lookup::Range(number, begin, end) => {
+                    let range = ranges.entry(*number).or_insert((Bound::Unbounded, Bound::Unbounded));
+                    *range = (tighter(range.0, begin.as_ref(), true), tighter(range.1, end.as_ref(), false));
+                }
             }
-        });
-        by_label.chain(by_lookup).min_by_key(|sets: &Vec<&Keys>| sets.iter().map(|keys| keys.len()).sum::<usize>())
+        }
+        for (number, (begin, end)) in ranges {
+            let Some(slot) = self.slots.get(number) else { continue };
+            if is_empty(begin, end) {
+                best.offer([&slot.odd].into_iter());
+            } else {
+                let within = slot.values.range::<IndexValue, _>((begin, end)).map(|(_, keys)| keys);
+                best.offer([&slot.odd].into_iter().chain(within));
+            }
+        }
+        best.sets
     }
 
     fn label<'i, S: AsRef<str>>(&'i self, name: &str, values: &[S]) -> impl Iterator<Item = &'i Keys> {
@@ -146,6 +164,60 @@ impl Index {
     }
 }
 
-fn found(entity: &Entity, path: &[Box<str>]) -> Found {
-    path::find(&entity.json, path).map_or(Found::Nothing, |raw| IndexValue::of_json(raw.get()))
+/// The smallest of the sets that were offered.
+struct Best<'i> {
+    sets: Option<Vec<&'i Keys>>,
+    /// Only fewer keys than this are of use.
+    most: usize,
+}
+
+impl<'i> Best<'i> {
+    /// Stops looking as soon as there are too many.
+    fn offer(&mut self, sets: impl Iterator<Item = &'i Keys>) {
+        let mut taken = Vec::new();
+        let mut keys = 0;
+        for set in sets.filter(|set| !set.is_empty()) {
+            keys += set.len();
+            if keys >= self.most {
+                return;
+            }
+            taken.push(set);
+        }
+        self.most = keys;
+        self.sets = Some(taken);
+    }
+}
+
+fn found(entity: &Entity, indexed: &Indexed) -> Found {
+    path::find(&entity.json, &indexed.path).map_or(Found::Nothing, |raw| IndexValue::of_json(raw.get(), indexed.form))
+}
+
+/// The tighter of two bounds; `begins` says at which end.
+fn tighter<'v>(one: Bound<&'v IndexValue>, other: Bound<&'v IndexValue>, begins: bool) -> Bound<&'v IndexValue> {
+    // How far in a bound lies: by its value, and with the value left out a little further.
+    let rank = |bound: Bound<&'v IndexValue>| match bound {
+        Bound::Unbounded => None,
+        Bound::Included(value) => Some((value, false)),
+        Bound::Excluded(value) => Some((value, true)),
+    };
+    match (rank(one), rank(other)) {
+        (None, _) => other,
+        (_, None) => one,
+        (Some((left, left_out)), Some((right, right_out))) => {
+            let one_is_tighter = match left.cmp(right) {
+                std::cmp::Ordering::Equal => left_out >= right_out,
+                order => order.is_gt() == begins,
+            };
+            if one_is_tighter { one } else { other }
+        }
+    }
+}
+
+/// Whether anything can lie between them; a map refuses to look where nothing can.
+fn is_empty(begin: Bound<&IndexValue>, end: Bound<&IndexValue>) -> bool {
+    match (begin, end) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(begin), Bound::Included(end)) => begin > end,
+        (Bound::Included(begin) | Bound::Excluded(begin), Bound::Included(end) | Bound::Excluded(end)) => begin >= end,
+    }
 }

@@ -20,6 +20,9 @@ use crate::order::Place;
 use crate::query::{self, ListQuery};
 use crate::version::Version;
 
+/// Fetching by key costs a few times as much as passing by in order: the index is used for up to one of so many entities.
+const WORTHWHILE: usize = 2;
+
 /// A page of a list.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -170,10 +173,8 @@ fn candidates<'c>(cache: &'c Cache, query: &'c ListQuery) -> Candidates<'c> {
     }
     let of_index = query.filter.as_ref().is_some_and(|filter| cache.index().is_of(filter.fields()));
     let usable = lookups().filter(|lookup| of_index || matches!(lookup, Lookup::Label(..)));
-    let Some(sets) = cache.index().candidates(usable, query.selector.required()) else { return Candidates::All };
-    if sets.iter().map(|set| set.len()).sum::<usize>() >= cache.len() {
-        return Candidates::All;
-    }
+    let sets = cache.index().candidates(usable, query.selector.required(), cache.len() / WORTHWHILE);
+    let Some(sets) = sets else { return Candidates::All };
     let bounds = (begin.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
     let mut keys: Vec<&Key> = sets
         .iter()

@@ -1,9 +1,15 @@
-//! What an index can answer of a filter: `id == "a"`, `meta.labels["app"] in ["a", "b"]`, `phase == "Done"` for an indexed field.
+//! What an index can answer of a filter: `id == "a"`, `meta.labels["app"] in ["a", "b"]`, and for an indexed field also `<`, `<=`, `>`, `>=`.
+
+use std::ops::Bound;
 
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
+use cel::common::types::CelTimestamp;
+use cel::{Context, Value};
 
+use super::LIBRARY;
 use super::check::place;
-use crate::fields::Fields;
+use super::values::time;
+use crate::fields::{Fields, Form};
 
 /// Entities that match have one of these values at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,9 +20,11 @@ pub enum Lookup {
     Label(Box<str>, Vec<Box<str>>),
     /// The indexed field of this number (in [`Fields::indexed`]) has one of these values.
     Field(usize, Vec<IndexValue>),
+    /// The indexed field of this number has a value within these bounds.
+    Range(usize, Bound<IndexValue>, Bound<IndexValue>),
 }
 
-/// A value that an index finds. Equal exactly when CEL says so of the JSON values.
+/// A value that an index finds. Equal, and within one kind of values ordered, exactly as CEL says of the JSON values.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IndexValue {
     /// A string.
@@ -25,6 +33,8 @@ pub enum IndexValue {
     Whole(i64),
     /// A boolean.
     Bool(bool),
+    /// A point in time: seconds and nanoseconds since 1970.
+    Time(i64, u32),
 }
 
 /// What an index makes of a JSON value.
@@ -32,7 +42,7 @@ pub enum IndexValue {
 pub enum Found {
     /// This.
     Value(IndexValue),
-    /// Nothing that a filter's literal equals.
+    /// Nothing that a filter's literal equals or is compared with.
     Nothing,
     /// A number that only an evaluation can compare.
     Odd,
@@ -42,10 +52,13 @@ pub enum Found {
 const EXACT: i64 = 1 << 53;
 
 impl IndexValue {
-    /// Of a JSON value.
-    pub fn of_json(raw: &str) -> Found {
+    /// Of a JSON value in a field of this form.
+    pub fn of_json(raw: &str, form: Form) -> Found {
         let value = match raw.as_bytes().first() {
-            Some(b'"') => serde_json::from_str::<Box<str>>(raw).ok().map(Self::Text),
+            Some(b'"') => serde_json::from_str::<Box<str>>(raw).ok().map(|text| match time(&text, form) {
+                Some(time) => Self::time(&time),
+                None => Self::Text(text),
+            }),
             Some(b't') => Some(Self::Bool(true)),
             Some(b'f') => Some(Self::Bool(false)),
             Some(b'-' | b'0'..=b'9') => {
@@ -61,6 +74,22 @@ impl IndexValue {
         value.map_or(Found::Nothing, Found::Value)
     }
 
+    /// Of what stands in a filter: a value written out, or `timestamp("…")`.
+    fn of_constant(expression: &IdedExpr) -> Option<Self> {
+        match &expression.expr {
+            Expr::Literal(literal) => Self::of_literal(literal),
+            Expr::Call(call) if call.func_name == "timestamp" && call.target.is_none() => {
+                let [IdedExpr { expr: Expr::Literal(LiteralValue::String(_)), .. }] = call.args.as_slice() else {
+                    return None;
+                };
+                let context = Context::with_env(std::sync::Arc::clone(&LIBRARY));
+                let value = Value::resolve_val(expression, &context).ok()?;
+                value.downcast_ref::<CelTimestamp>().map(|time| Self::time(time.inner()))
+            }
+            _ => None,
+        }
+    }
+
     fn of_literal(literal: &LiteralValue) -> Option<Self> {
         match literal {
             LiteralValue::String(text) => Some(Self::Text(text.inner().into())),
@@ -69,6 +98,24 @@ impl IndexValue {
             LiteralValue::UInt(value) => whole_number(i64::try_from(*value.inner()).ok()?),
             LiteralValue::Double(value) => float(*value.inner()),
             LiteralValue::Bytes(_) | LiteralValue::Null => None,
+        }
+    }
+
+    fn time(time: &chrono::DateTime<chrono::FixedOffset>) -> Self {
+        Self::Time(time.timestamp(), time.timestamp_subsec_nanos())
+    }
+
+    /// Where values of the same kind begin, and where those of the next kind do.
+    fn kind(&self) -> (Bound<Self>, Bound<Self>) {
+        let text = || Self::Text("".into());
+        let whole = || Self::Whole(i64::MIN);
+        let bool = || Self::Bool(false);
+        let time = || Self::Time(i64::MIN, 0);
+        match self {
+            Self::Text(_) => (Bound::Included(text()), Bound::Excluded(whole())),
+            Self::Whole(_) => (Bound::Included(whole()), Bound::Excluded(bool())),
+            Self::Bool(_) => (Bound::Included(bool()), Bound::Excluded(time())),
+            Self::Time(..) => (Bound::Included(time()), Bound::Unbounded),
         }
     }
 }
@@ -86,36 +133,39 @@ fn float(value: f64) -> Option<IndexValue> {
 pub(super) fn of(expression: &IdedExpr, fields: &Fields) -> Option<Lookup> {
     let Expr::Call(call) = &expression.expr else { return None };
     let [left, right] = call.args.as_slice() else { return None };
-    let (path, literals) = match call.func_name.as_str() {
-        operators::EQUALS => match (&left.expr, &right.expr) {
-            (Expr::Literal(literal), _) => (place(right, fields)?, vec![literal]),
-            (_, Expr::Literal(literal)) => (place(left, fields)?, vec![literal]),
-            _ => return None,
-        },
-        operators::IN => match &right.expr {
-            Expr::List(list) => {
-                let literals = list.elements.iter().map(|element| match &element.expr {
-                    Expr::Literal(literal) => Some(literal),
-                    _ => None,
-                });
-                (place(left, fields)?, literals.collect::<Option<Vec<_>>>()?)
-            }
-            _ => return None,
-        },
+    let operator = call.func_name.as_str();
+    if operator == operators::IN {
+        let Expr::List(list) = &right.expr else { return None };
+        let values = list.elements.iter().map(IndexValue::of_constant).collect::<Option<_>>()?;
+        return equal(&place(left, fields)?, values, fields);
+    }
+    let (path, value, turned) = match (IndexValue::of_constant(left), IndexValue::of_constant(right)) {
+        (None, Some(value)) => (place(left, fields)?, value, false),
+        (Some(value), None) => (place(right, fields)?, value, true),
         _ => return None,
     };
-    let values: Vec<IndexValue> = literals.into_iter().map(IndexValue::of_literal).collect::<Option<_>>()?;
-    match path.as_slice() {
+    let (begin, end) = value.kind();
+    let (begin, end) = match (operator, turned) {
+        (operators::EQUALS, _) => return equal(&path, vec![value], fields),
+        (operators::LESS, false) | (operators::GREATER, true) => (begin, Bound::Excluded(value)),
+        (operators::LESS_EQUALS, false) | (operators::GREATER_EQUALS, true) => (begin, Bound::Included(value)),
+        (operators::GREATER, false) | (operators::LESS, true) => (Bound::Excluded(value), end),
+        (operators::GREATER_EQUALS, false) | (operators::LESS_EQUALS, true) => (Bound::Included(value), end),
+        _ => return None,
+    };
+    Some(Lookup::Range(number(&path, fields)?, begin, end))
+}
+
+fn equal(path: &[&str], values: Vec<IndexValue>, fields: &Fields) -> Option<Lookup> {
+    match path {
         ["id"] => Some(Lookup::Id(texts(values))),
         ["meta", "labels", name] => Some(Lookup::Label((*name).into(), texts(values))),
-        path => {
-            let indexed = fields
-                .indexed()
-                .iter()
-                .position(|indexed| indexed.iter().map(AsRef::as_ref).eq(path.iter().copied()))?;
-            Some(Lookup::Field(indexed, values))
-        }
+        path => Some(Lookup::Field(number(path, fields)?, values)),
     }
+}
+
+fn number(path: &[&str], fields: &Fields) -> Option<usize> {
+    fields.indexed().iter().position(|indexed| indexed.path.iter().map(AsRef::as_ref).eq(path.iter().copied()))
 }
 
 /// Ids and labels are strings: nothing else equals them.

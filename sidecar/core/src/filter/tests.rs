@@ -1,3 +1,5 @@
+use std::ops::Bound;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -242,6 +244,19 @@ fn what_an_index_can_answer_is_found() {
     );
     assert_eq!(lookups("priority == 3u"), [Lookup::Field(0, vec![IndexValue::Whole(3)])]);
     assert_eq!(lookups("priority == 3.0 && urgent"), [Lookup::Field(0, vec![IndexValue::Whole(3)])]);
+    let whole = IndexValue::Whole;
+    assert_eq!(
+        lookups("priority > 2"),
+        [Lookup::Range(0, Bound::Excluded(whole(2)), Bound::Excluded(IndexValue::Bool(false)))]
+    );
+    assert_eq!(
+        lookups("3 >= priority"),
+        [Lookup::Range(0, Bound::Included(whole(i64::MIN)), Bound::Included(whole(3)))]
+    );
+    assert_eq!(
+        lookups("status.phase < 'B'"),
+        [Lookup::Range(1, Bound::Included(text("")), Bound::Excluded(text("B")))]
+    );
     assert_eq!(lookups("meta.labels['app'] in ['x', 5]"), [Lookup::Label("app".into(), vec!["x".into()])]);
     for none in [
         "id != 'a'",
@@ -251,7 +266,7 @@ fn what_an_index_can_answer_is_found() {
         "id == message",
         "priority == 0.5",
         "id == null",
-        "priority > 1",
+        "price > 1.0",
         "priority == 9223372036854775807",
         "id in [message]",
         "tags.all(id, id == 'a')",

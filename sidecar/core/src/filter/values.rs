@@ -109,15 +109,9 @@ impl<'s> Node<'s> {
     fn text<'de>(&self, text: Cow<'de, str>) -> Boxed<'de> {
         self.count(text.len());
         match self.form() {
-            Form::DateTime => {
-                if let Ok(time) = chrono::DateTime::parse_from_rfc3339(&text) {
+            form @ (Form::DateTime | Form::Date) => {
+                if let Some(time) = time(&text, form) {
                     return Box::new(CelTimestamp::from(time));
-                }
-            }
-            Form::Date => {
-                let midnight = text.parse::<chrono::NaiveDate>().ok().and_then(|date| date.and_hms_opt(0, 0, 0));
-                if let Some(midnight) = midnight {
-                    return Box::new(CelTimestamp::from(midnight.and_utc().fixed_offset()));
                 }
             }
             Form::Duration => {
@@ -133,6 +127,15 @@ impl<'s> Node<'s> {
             Form::Plain | Form::Double => {}
         }
         Box::new(CelString::from(text))
+    }
+}
+
+/// The point in time that a text of this form says.
+pub(super) fn time(text: &str, form: Form) -> Option<chrono::DateTime<chrono::FixedOffset>> {
+    match form {
+        Form::DateTime => chrono::DateTime::parse_from_rfc3339(text).ok(),
+        Form::Date => Some(text.parse::<chrono::NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc().fixed_offset()),
+        _ => None,
     }
 }
 
