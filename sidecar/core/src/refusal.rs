@@ -170,12 +170,17 @@ impl Refused<'_> {
     }
 
     fn bad_request(&self) -> Problem {
-        self.unknown_fields().unwrap_or_else(|| {
-            let said = wording::plain(&self.status.message);
-            let detail =
-                said.unwrap_or_else(|| format!("a value has a type that the kind {} does not take", self.kind.kind));
-            Problem::new(Code::BadRequest, detail)
-        })
+        if let Some(problem) = self.unknown_fields() {
+            return problem;
+        }
+        if let Some((path, said)) = wording::mistyped(&self.status.message) {
+            let pointer = path::pointer(self.kind, path);
+            return Problem::new(Code::BadRequest, format!("{pointer} {said}")).at(pointer, said);
+        }
+        let said = wording::plain(&self.status.message);
+        let detail =
+            said.unwrap_or_else(|| format!("a value has a type that the kind {} does not take", self.kind.kind));
+        Problem::new(Code::BadRequest, detail)
     }
 
     fn forbidden(&self) -> Problem {
@@ -264,8 +269,12 @@ impl Refused<'_> {
             if repeated || cause.message.contains("some validation rules were not checked") {
                 continue;
             }
-            let place = path::pointer(self.kind, &cause.field);
-            let cause = (place, wording::cause(&cause.field, &cause.message));
+            let cause = match wording::mistyped(&cause.message) {
+                Some((path, said)) => (path::pointer(self.kind, path), said.to_owned()),
+                // The patch as a whole is no field.
+                None if cause.field == "patch" => (String::new(), wording::cause(&cause.field, &cause.message)),
+                None => (path::pointer(self.kind, &cause.field), wording::cause(&cause.field, &cause.message)),
+            };
             if !causes.contains(&cause) {
                 causes.push(cause);
             }

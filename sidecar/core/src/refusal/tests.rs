@@ -50,6 +50,22 @@ fn unknown_fields_in_a_patch_are_the_same_problem_and_the_patch_is_not_shown() {
 }
 
 #[test]
+fn a_wrong_type_in_a_built_in_kind_is_pointed_at_without_words_of_go() {
+    let said = "json: cannot unmarshal number into Go struct field ConfigMap.data of type string";
+    let body = json!({"kind": "Status", "reason": "BadRequest", "message": format!("ConfigMap in version \"v1\" cannot be handled as a ConfigMap: {said}")});
+    let config_map = crate::kind::tests::config_map();
+    let problem = super::problem(&config_map, &key(), 400, body.to_string().as_bytes(), Conditional::No);
+    assert_eq!((problem.status, places(&problem)), (400, vec![("/data", "must be a string")]));
+    let cause = format!("Invalid value: \"{{}}\": {said}");
+    let body = json!({"kind": "Status", "reason": "Invalid", "message": format!(" \"\" is invalid: patch: {cause}"), "details": {"causes": [{"message": cause, "field": "patch"}]}});
+    let problem = super::problem(&config_map, &key(), 422, body.to_string().as_bytes(), Conditional::No);
+    assert_eq!((problem.status, places(&problem)), (422, vec![("/data", "must be a string")]));
+    let body = json!({"kind": "Status", "message": "x", "details": {"causes": [{"message": "Invalid value: \"{}\": json: trouble", "field": "patch"}]}});
+    let problem = super::problem(&config_map, &key(), 422, body.to_string().as_bytes(), Conditional::No);
+    assert_eq!(places(&problem)[0].0, "");
+}
+
+#[test]
 fn every_wrong_field_is_pointed_at() {
     let problem = check(
         422,

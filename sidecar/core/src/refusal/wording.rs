@@ -39,6 +39,22 @@ pub(super) fn plain(message: &str) -> Option<String> {
     (!shown).then(|| message.replace("spec.", ""))
 }
 
+/// The path and the type of a value that a built-in kind's decoder could not take, which only speaks of Go.
+pub(super) fn mistyped(message: &str) -> Option<(&str, &'static str)> {
+    let (_, said) = message.rsplit_once("Go struct field ")?;
+    let (place, wanted) = said.split_once(" of type ")?;
+    let (_, path) = place.split_once('.')?;
+    let said = match wanted {
+        "string" => "must be a string",
+        "bool" => "must be a boolean",
+        _ if wanted.starts_with("map[") => "must be an object",
+        _ if wanted.starts_with("[]") => "must be a list",
+        _ if wanted.starts_with("int") || wanted.starts_with("float") => "must be a number",
+        _ => "has the wrong type",
+    };
+    Some((path, said))
+}
+
 /// Each `unknown field "…"` and `duplicate field "…"`, as what is wrong and the path.
 pub(super) fn strict(said: &str) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();

@@ -241,6 +241,14 @@ fn a_store_restored_to_the_past_is_seen_before_the_watch_waits_for_the_future() 
 }
 
 #[test]
+fn a_position_is_not_believed_when_the_store_was_restored_while_the_cache_fills() {
+    let mut bench = Bench::following();
+    bench.step(refused(410));
+    bench.attach(Some(5));
+    assert_eq!(bench.step(end_of_list(8)), [fill(8, &[]), relisted(8, &[])]);
+}
+
+#[test]
 fn a_watch_that_goes_back_is_not_believed() {
     let mut bench = Bench::following();
     bench.step(bookmark(20));
