@@ -75,7 +75,8 @@ impl Model {
     fn predecessor_untold(&self, id: usize) -> bool {
         let key = key(IDS[id % IDS.len()]);
         let present = self.present.get(&key);
-        let is_earlier = |entity: &Entity| entity.key == key && present.is_some_and(|present| present.uid != entity.uid);
+        let is_earlier =
+            |entity: &Entity| entity.key == key && present.is_some_and(|present| present.uid != entity.uid);
         let told = self.list.as_ref().map_or(self.told, |(_, told, _)| self.told.min(*told));
         let unanswered = self.answers.iter().any(|answer| match answer {
             Answer::Written(entity) => is_earlier(entity),
