@@ -73,7 +73,38 @@ mod tests {
     use http_body_util::BodyExt;
     use hyper::body::Body;
 
+    use serde_json::json;
+    use sidecar_core::kind::Kind;
+    use sidecar_core::schema::Schema;
+
+    use super::super::route::{Route, route};
     use super::*;
+
+    #[test]
+    fn each_path_of_the_document_leads_to_its_kind() {
+        let kind = Kind {
+            group: "a.b".to_owned(),
+            version: "v1".to_owned(),
+            kind: "K".to_owned(),
+            plural: "ks".to_owned(),
+            namespaced: true,
+            has_spec: true,
+            has_status: true,
+            owned: true,
+        };
+        let openapi = json!({ "components": { "schemas": { "K": { "properties": { "spec": { "type": "object" } },
+            "x-kubernetes-group-version-kind": [{ "group": "a.b", "version": "v1", "kind": "K" }] } } } });
+        let schema = Schema::from_openapi(&openapi, "a.b", "v1", "K").unwrap();
+        let served = Described { kind: &kind, schema: &schema, path: "ks.a.b", namespaces: Namespaces::All };
+        let document = document(&[served]);
+        let paths: Vec<_> =
+            document["paths"].as_object().unwrap().keys().map(|path| path.replace("{id}", "x")).collect();
+        let name = || "ks.a.b".to_owned();
+        let routes: Vec<_> = paths.iter().map(|path| route(path)).collect();
+        let expected =
+            [Route::Kinds, Route::Collection { kind: name() }, Route::Entity { kind: name(), id: "x".to_owned() }];
+        assert_eq!(routes, expected.map(Some), "{paths:?}");
+    }
 
     #[tokio::test]
     async fn the_page_loads_nothing_from_another_host_and_its_policy_forbids_it() {

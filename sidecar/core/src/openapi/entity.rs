@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::dialect::{Shape, convert, strings};
 use super::names::Names;
-use super::shared::reference;
+use super::shared::{id, reference};
 use crate::schema::Schema;
 
 /// The components of a kind.
@@ -37,10 +37,7 @@ fn entity(names: &Names, schema: &Schema) -> Value {
 
 fn write(schema: &Schema) -> Value {
     let own = vec![
-        (
-            "id",
-            json!({ "type": "string", "maxLength": 253, "description": "Must be the URL's where the URL has one; one is made up where neither has." }),
-        ),
+        ("id", described(id(), "Must be the URL's where the URL has one; one is made up where neither has.")),
         ("meta", reference("schemas", "MetaWrite")),
         ("status", json!({ "description": "Ignored, so that an entity can be sent back as it was read." })),
     ];
@@ -49,11 +46,18 @@ fn write(schema: &Schema) -> Value {
 
 fn patch(schema: &Schema) -> Value {
     let own = vec![
-        ("id", json!({ "type": "string", "maxLength": 253, "description": "Must be the URL's." })),
+        ("id", described(id(), "Must be the URL's.")),
         ("meta", reference("schemas", "MetaPatch")),
         ("status", json!({ "description": "Ignored." })),
     ];
     shaped(&schema.fields, Shape::Patch, own, &[], false)
+}
+
+fn described(mut schema: Value, description: &str) -> Value {
+    if let Value::Object(schema) = &mut schema {
+        schema.insert("description".to_owned(), json!(description));
+    }
+    schema
 }
 
 /// The kind's own fields with the shape's members beside them. `demanded` says whether the fields that the kind requires must be there.

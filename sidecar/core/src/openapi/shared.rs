@@ -29,6 +29,19 @@ pub(super) const SCHEMAS: [&str; 8] =
 /// The answer that any request may get beside those that its operation names.
 const ANY_PROBLEM: &str = "AnyProblem";
 
+/// An entity's id: a DNS subdomain, as for every Kubernetes object.
+const ID: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// A label's name, with or without a prefix, and its value.
+const LABEL: &str = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$";
+/// `*`, or entity tags.
+const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#;
+
+/// The schema of an id.
+pub(super) fn id() -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": 253, "pattern": ID })
+}
+
 /// A reference to a component.
 pub(super) fn reference(section: &str, name: &str) -> Value {
     json!({ "$ref": format!("#/components/{section}/{name}") })
@@ -126,8 +139,14 @@ fn writable_meta(schemas: &Map<String, Value>, patch: bool) -> Value {
     let mut properties = schemas.get("Meta").and_then(|meta| meta.get("properties")).cloned().unwrap_or_default();
     for (name, property) in properties.as_object_mut().into_iter().flatten() {
         let (about, label) = match name.as_str() {
-            "labels" if patch => ("Labels to set; null removes one, or all.", json!({ "type": ["string", "null"] })),
-            "labels" => ("All labels: those that are left out are removed.", json!({ "type": "string" })),
+            "labels" if patch => (
+                "Labels to set; null removes one, or all.",
+                json!({ "type": ["string", "null"], "pattern": LABEL_VALUE }),
+            ),
+            "labels" => (
+                "All labels: those that are left out are removed.",
+                json!({ "type": "string", "pattern": LABEL_VALUE }),
+            ),
             "expiresAt" => ("When the entity is to be deleted; null: never.", Value::Null),
             "namespace" => ("Must be the entity's.", Value::Null),
             _ => ("Ignored.", Value::Null),
@@ -137,6 +156,7 @@ fn writable_meta(schemas: &Map<String, Value>, patch: bool) -> Value {
             if !label.is_null() {
                 property.insert("type".to_owned(), json!(["object", "null"]));
                 property.insert("additionalProperties".to_owned(), label);
+                property.insert("propertyNames".to_owned(), json!({ "pattern": LABEL }));
             }
         }
     }
@@ -163,7 +183,7 @@ pub(super) fn parameters() -> Value {
     json!({
         "Id": {
             "name": "id", "in": "path", "required": true,
-            "schema": { "type": "string", "maxLength": 253 },
+            "schema": id(),
             "description": "The entity's id."
         },
         "LabelSelector": query("labelSelector", json!({ "type": "string", "examples": ["shop=corner,tier in (a,b),!hidden"] }),
@@ -180,15 +200,15 @@ pub(super) fn parameters() -> Value {
             "`nextPageToken` of the page before, with the same query otherwise. Pages stay stable while entities come and go."),
         "DryRun": query("dryRun", json!({ "type": "boolean" }),
             "`true` checks everything and stores nothing."),
-        "IfMatch": header("If-Match", json!({ "type": "string", "examples": ["\"1234\""] }),
+        "IfMatch": header("If-Match", json!({ "type": "string", "pattern": TAGS, "examples": ["\"1234\""] }),
             "Only if the entity still has this `ETag`; `*`: only if it exists. Else 412."),
-        "IfNoneMatch": header("If-None-Match", json!({ "type": "string", "examples": ["\"1234\""] }),
+        "IfNoneMatch": header("If-None-Match", json!({ "type": "string", "pattern": TAGS, "examples": ["\"1234\""] }),
             "304 without a body if the answer would still have this `ETag`."),
-        "OnlyNew": header("If-None-Match", json!({ "type": "string", "examples": ["*"] }),
+        "OnlyNew": header("If-None-Match", json!({ "type": "string", "pattern": r"^\*$", "examples": ["*"] }),
             "`*`: only if no entity of this id exists. Else 412."),
         "CacheControl": header("Cache-Control", json!({ "type": "string", "examples": ["no-cache"] }),
             "`no-cache` reads through to the API server instead of the cache."),
-        "AtLeastVersion": header("At-Least-Version", json!({ "type": "string", "pattern": "^[0-9]+$", "examples": ["1234"] }),
+        "AtLeastVersion": header("At-Least-Version", json!({ "type": "string", "pattern": "^[0-9]{1,19}$", "examples": ["1234"] }),
             "Waits until the cache has come to this version (`meta.version` of another answer), else 504. `Prefer: wait=N` bounds the wait."),
         "PreferWait": header("Prefer", json!({ "type": "string", "examples": ["wait=2"] }),
             "`wait=N`: how many seconds to wait for `At-Least-Version`, 5 when absent."),

@@ -5,6 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::fields::Fields;
+use crate::filter::Filters;
+use crate::query::ListQuery;
 
 /// What a real API server (1.36) answers at `/openapi/v3/apis/…`, cut to the kind and what it refers to.
 fn fixture(file: &str) -> Value {
@@ -184,4 +187,25 @@ fn the_shared_names_are_the_shared_schemas() {
     let mut names: Vec<&str> = schemas.keys().map(String::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, shared::SCHEMAS);
+}
+
+#[test]
+fn a_list_documents_the_parameters_that_it_reads() {
+    let (kind, schema) = todo();
+    let filters = Filters::new(Arc::new(Fields::new(&schema)));
+    let refusal = ListQuery::parse("nothing=1", &filters).unwrap_err().detail;
+    let mut read: Vec<&str> = refusal.split("known: ").nth(1).unwrap().split(", ").collect();
+    let document = document(&[Served { kind: &kind, schema: &schema, path: "todos", namespaces: Namespaces::All }]);
+    let parameters = document["paths"]["/v1/todos"]["get"]["parameters"].as_array().unwrap();
+    let mut documented: Vec<&str> = parameters
+        .iter()
+        .map(|of| {
+            of["$ref"].as_str().map_or(of, |reference| document.pointer(reference.trim_start_matches('#')).unwrap())
+        })
+        .filter(|parameter| parameter["in"] == "query")
+        .map(|parameter| parameter["name"].as_str().unwrap())
+        .collect();
+    read.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, read);
 }
