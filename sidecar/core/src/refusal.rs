@@ -175,7 +175,7 @@ impl Refused<'_> {
         }
         if let Some((path, said)) = wording::mistyped(&self.status.message) {
             let pointer = path::pointer(self.kind, path);
-            return Problem::new(Code::BadRequest, format!("{pointer} {said}")).at(pointer, said);
+            return Problem::new(Code::BadRequest, format!("{pointer}: {said}")).at(pointer, said);
         }
         let said = wording::plain(&self.status.message);
         let detail =
@@ -245,7 +245,7 @@ impl Refused<'_> {
         }
         let list: Vec<String> = causes
             .iter()
-            .map(|(pointer, detail)| if pointer.is_empty() { detail.clone() } else { format!("{pointer} {detail}") })
+            .map(|(pointer, detail)| if pointer.is_empty() { detail.clone() } else { format!("{pointer}: {detail}") })
             .collect();
         let problem = Problem::new(Code::Invalid, format!("{} is not valid: {}", self.entity(), list.join("; ")));
         causes.into_iter().fold(problem, |problem, (pointer, detail)| problem.at(pointer, detail))
@@ -256,7 +256,7 @@ impl Refused<'_> {
         let (_, said) = self.status.message.rsplit_once("strict decoding error: ")?;
         let errors: Vec<(String, &str)> =
             wording::strict(said).into_iter().map(|(what, field)| (path::pointer(self.kind, &field), what)).collect();
-        let list: Vec<String> = errors.iter().map(|(pointer, what)| format!("{pointer} {what}")).collect();
+        let list: Vec<String> = errors.iter().map(|(pointer, what)| format!("{pointer}: {what}")).collect();
         let problem = Problem::new(Code::BadRequest, list.join("; "));
         Some(errors.into_iter().fold(problem, |problem, (pointer, what)| problem.at(pointer, what)))
     }

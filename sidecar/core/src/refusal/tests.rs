@@ -33,7 +33,7 @@ fn unknown_fields_are_pointed_at() {
     let problem = check(
         400,
         json!({"reason": "BadRequest", "message": "Todo in version \"v1\" cannot be handled as a Todo: strict decoding error: unknown field \"spec.foo\", unknown field \"spec.items[0].bar\""}),
-        (400, "/foo is not a known field; /items/0/bar is not a known field"),
+        (400, "/foo: is not a known field; /items/0/bar: is not a known field"),
     );
     assert_eq!(places(&problem), [("/foo", "is not a known field"), ("/items/0/bar", "is not a known field")]);
 }
@@ -44,7 +44,7 @@ fn unknown_fields_in_a_patch_are_the_same_problem_and_the_patch_is_not_shown() {
     let problem = check(
         422,
         json!({"reason": "Invalid", "message": message, "details": {"causes": [{"reason": "FieldValueInvalid", "message": "Invalid value: …", "field": "patch"}]}}),
-        (400, "/foo is not a known field"),
+        (400, "/foo: is not a known field"),
     );
     assert_eq!(places(&problem), [("/foo", "is not a known field")]);
 }
@@ -82,7 +82,7 @@ fn every_wrong_field_is_pointed_at() {
         }),
         (
             422,
-            "the todo \"buy-milk\" is not valid: /when must be of type date-time: \"x\"; /message is required; the message says nothing",
+            "the todo \"buy-milk\" is not valid: /when: must be of type date-time: \"x\"; /message: is required; the message says nothing",
         ),
     );
     assert_eq!(

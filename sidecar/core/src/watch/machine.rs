@@ -36,7 +36,8 @@ impl Default for Settings {
             silence: Duration::from_secs(100),
             lifetime: Duration::from_secs(290),
             settled: Duration::from_secs(10),
-            backoff: Backoff { base: Duration::from_millis(800), max: Duration::from_secs(30) },
+            // A list of one is all that it costs to see whether the API server is back, and until then every read is stale.
+            backoff: Backoff { base: Duration::from_millis(800), max: Duration::from_secs(10) },
         }
     }
 }
@@ -49,8 +50,10 @@ pub struct Machine {
     /// What the cache was told, up to here; absent before the first fill.
     told: Option<Version>,
     bridge: Bridge,
-    /// Failures in a row.
+    /// Failures since something was last told.
     failures: u32,
+    /// How often history was lost since a watch last was healthy.
+    refills: u32,
     /// Whether a failure was noted and no recovery yet.
     troubled: bool,
     /// Whether lists are streamed, as far as known.
@@ -107,6 +110,7 @@ impl Machine {
             told: None,
             bridge: Bridge::Absent,
             failures: 0,
+            refills: 0,
             troubled: false,
             streams: true,
         }
@@ -206,6 +210,7 @@ impl Step<'_> {
                 self.filled(version, entities, true);
             }
             (State::Following { cursor, .. }, WatchLine::Delta(delta)) => {
+                self.machine.failures = 0;
                 let version = delta.entity.version;
                 if version < *cursor {
                     return self.refill(Refill::Restored);
@@ -218,6 +223,7 @@ impl Step<'_> {
             }
             (State::Following { cursor, .. }, WatchLine::Bookmark { version, .. }) if version >= *cursor => {
                 *cursor = version;
+                self.machine.failures = 0;
                 self.tell_bookmark(version);
             }
             _ => {}
@@ -280,6 +286,8 @@ impl Step<'_> {
     fn filled(&mut self, version: Version, entities: Vec<Arc<Entity>>, streaming: bool) {
         let restored = self.machine.told.is_some_and(|told| version < told);
         self.machine.told = Some(version);
+        // Not before: a list that always breaks off in its middle is dear.
+        self.machine.failures = 0;
         self.effects.push(Effect::Fill { version, entities: entities.clone() });
         let position = match self.machine.bridge {
             Bridge::Absent => version,
@@ -340,15 +348,20 @@ impl Step<'_> {
     /// The answer broke off. A watch that was healthy is opened again at once.
     fn ended(&mut self, reason: String) {
         if self.settled() {
-            self.machine.failures = 0;
             return self.probe();
         }
         self.fail(reason, Duration::ZERO);
     }
 
-    fn settled(&self) -> bool {
-        matches!(self.machine.state, State::Following { since, .. }
-            if self.now.saturating_duration_since(since) >= self.machine.settings.settled)
+    /// Whether the watch was healthy; then what was before does not count.
+    fn settled(&mut self) -> bool {
+        let settled = matches!(self.machine.state, State::Following { since, .. }
+            if self.now.saturating_duration_since(since) >= self.machine.settings.settled);
+        if settled {
+            self.machine.failures = 0;
+            self.machine.refills = 0;
+        }
+        settled
     }
 
     fn fail(&mut self, reason: String, at_least: Duration) {
@@ -357,9 +370,7 @@ impl Step<'_> {
             State::Waiting { then, .. } => then,
             State::Probing { .. } | State::Following { .. } => Next::Resume,
         };
-        if self.settled() {
-            self.machine.failures = 0;
-        }
+        self.settled();
         self.machine.failures = self.machine.failures.saturating_add(1);
         self.machine.troubled = true;
         let wait = self.machine.settings.backoff.delay(self.machine.failures, self.jitter).max(at_least);
@@ -377,14 +388,12 @@ impl Step<'_> {
             *from = None;
         }
         self.note(Note::Refill(why));
-        if self.settled() {
-            self.machine.failures = 0;
-        }
-        self.machine.failures = self.machine.failures.saturating_add(1);
-        if self.machine.failures == 1 {
+        self.settled();
+        self.machine.refills = self.machine.refills.saturating_add(1);
+        if self.machine.refills == 1 {
             return self.fill();
         }
-        let wait = self.machine.settings.backoff.delay(self.machine.failures, self.jitter);
+        let wait = self.machine.settings.backoff.delay(self.machine.refills, self.jitter);
         self.machine.state = State::Waiting { until: self.now + wait, then: Next::Fill };
         self.effects.push(Effect::HangUp);
     }

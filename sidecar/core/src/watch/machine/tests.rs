@@ -191,6 +191,23 @@ fn a_watch_that_hardly_began_is_opened_again_after_a_growing_wait() {
 }
 
 #[test]
+fn history_that_is_gone_after_an_outage_is_no_reason_to_wait() {
+    let mut bench = Bench::following();
+    bench.pass(60).step(broken());
+    for _ in 0..6 {
+        bench.step(broken());
+        bench.due();
+    }
+    assert_eq!(bench.step(page(30, &[], None)), [Effect::Note(Note::Recovered), watch(10)]);
+    bench.step(Input::Opened);
+    let gone = Input::Line(WatchLine::Error { code: 410, message: String::new(), retry_after: None });
+    assert_eq!(bench.step(gone), [Effect::Note(Note::Refill(Refill::Expired)), stream()]);
+    bench.step(end_of_list(31));
+    // And then a cut is the first failure again.
+    assert_eq!(bench.step(broken()), [Effect::HangUp, failed(1, "cut", 600)]);
+}
+
+#[test]
 fn silence_ends_a_watch_and_bookmarks_keep_it() {
     let mut bench = Bench::following();
     for version in 11..15 {
