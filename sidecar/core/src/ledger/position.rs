@@ -24,6 +24,7 @@ pub struct Position {
 #[derive(Serialize, Deserialize)]
 struct Written {
     version: Option<String>,
+    topic: String,
     #[serde(default)]
     offsets: Offsets,
 }
@@ -40,19 +41,25 @@ pub enum PositionError {
 }
 
 impl Position {
-    /// The record's value, e.g. `{"version":"1234","offsets":{"0":17}}`.
-    pub fn to_json(&self) -> String {
-        let written =
-            Written { version: self.version.map(|version| version.to_string()), offsets: self.offsets.clone() };
+    /// The record's value, e.g. `{"version":"1234","topic":"t","offsets":{"0":17}}`.
+    pub fn to_json(&self, topic: &str) -> String {
+        let written = Written {
+            version: self.version.map(|version| version.to_string()),
+            topic: topic.to_owned(),
+            offsets: self.offsets.clone(),
+        };
         serde_json::to_string(&written).expect("strings and numbers with string keys are always JSON")
     }
 
-    /// Reads a record's value. Members of a later form are ignored.
+    /// Reads a record's value. Members of a later form are ignored. The position in another topic says nothing of this one.
     ///
     /// # Errors
     /// When it is not a position; whoever reads it should then go on as if there were none, which is always right.
-    pub fn from_json(value: &[u8]) -> Result<Self, PositionError> {
+    pub fn from_json(value: &[u8], topic: &str) -> Result<Self, PositionError> {
         let written: Written = serde_json::from_slice(value)?;
+        if written.topic != topic {
+            return Ok(Self::default());
+        }
         let version = match written.version {
             Some(text) => Some(text.parse().map_err(|_| PositionError::Version(text))?),
             None => None,
@@ -79,19 +86,25 @@ mod tests {
             Position { version: Some(Version(12)), offsets: Offsets::from([(0, 3), (11, 4)]) },
             Position { version: None, offsets: Offsets::new() },
         ] {
-            assert_eq!(Position::from_json(position.to_json().as_bytes()).unwrap(), position);
+            assert_eq!(Position::from_json(position.to_json("t").as_bytes(), "t").unwrap(), position);
         }
         let position = Position { version: Some(Version(12)), offsets: Offsets::from([(0, 3)]) };
-        assert_eq!(position.to_json(), r#"{"version":"12","offsets":{"0":3}}"#);
+        assert_eq!(position.to_json("t"), r#"{"version":"12","topic":"t","offsets":{"0":3}}"#);
     }
 
     #[test]
     fn a_later_form_is_read_and_nonsense_is_an_error() {
-        let later = Position::from_json(br#"{"version":"5","shard":3}"#).unwrap();
+        let later = Position::from_json(br#"{"version":"5","topic":"t","shard":3}"#, "t").unwrap();
         assert_eq!(later, Position { version: Some(Version(5)), offsets: Offsets::new() });
-        for nonsense in ["", "[]", r#"{"version":"five"}"#, r#"{"version":5}"#] {
-            assert!(Position::from_json(nonsense.as_bytes()).is_err(), "{nonsense}");
+        for nonsense in ["", "[]", r#"{"version":"five","topic":"t"}"#, r#"{"version":5,"topic":"t"}"#] {
+            assert!(Position::from_json(nonsense.as_bytes(), "t").is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_position_in_another_topic_is_none() {
+        let position = Position { version: Some(Version(12)), offsets: Offsets::from([(0, 3)]) };
+        assert_eq!(Position::from_json(position.to_json("old").as_bytes(), "new").unwrap(), Position::default());
     }
 
     #[test]

@@ -1,0 +1,334 @@
+//! The producer of one broadcast: a batch and its position, all or nothing (exactly once), or in this order (at least once).
+//!
+//! Owns one librdkafka producer from its making to its end. Blocks, so only the worker's thread calls it. It waits for deliveries by
+//! polling until nothing is in flight, and commits only then: librdkafka's own wait inside of a commit takes 100 ms.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contract::names::POSITIONS_TOPIC;
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
+use sidecar_core::envelope::Record;
+use sidecar_core::ledger::Failure;
+use sidecar_core::ledger::position::Offsets;
+use tokio_util::sync::CancellationToken;
+
+use crate::bridge::client::Context;
+use crate::bridge::trouble::{Cause, Trouble, cause, code};
+use crate::config::Delivery;
+
+/// One blocking call to librdkafka takes at most about so long, so that a stop is seen.
+const SLICE: Duration = Duration::from_secs(2);
+/// How long a new producer may take to become ready: it waits there for an older one's transaction to end.
+const INITIALIZATION: Duration = Duration::from_secs(20);
+/// How often an abort is tried before the producer is given up; a new one of the same id aborts as well.
+const ABORTS: u32 = 3;
+
+/// Sends batches.
+pub(super) struct Sender {
+    producer: BaseProducer<Deliveries>,
+    delivery: Delivery,
+    topic: String,
+    identity: String,
+    stop: CancellationToken,
+}
+
+impl Sender {
+    /// A producer that is ready. Exactly once, every older one of the same identity can do nothing any more from now on, and what it had
+    /// under way is decided.
+    pub(super) fn open(
+        config: &ClientConfig,
+        context: Context,
+        delivery: Delivery,
+        topic: String,
+        identity: String,
+        stop: CancellationToken,
+    ) -> Result<Self, Trouble> {
+        let deliveries = Deliveries { context, topic: topic.clone(), state: Arc::default() };
+        let producer = BaseProducer::from_config_and_context(config, deliveries)
+            .map_err(|error| Trouble::of("make a Kafka producer", &error))?;
+        let sender = Self { producer, delivery, topic, identity, stop };
+        if delivery == Delivery::ExactlyOnce {
+            sender.repeat("make the producer ready for transactions", INITIALIZATION, |producer| {
+                producer.init_transactions(SLICE)
+            })?;
+        }
+        Ok(sender)
+    }
+
+    /// Serves librdkafka's events; for when nothing is to be sent.
+    pub(super) fn idle(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    /// Sends records and position. Returns the offsets behind the records.
+    pub(super) fn send<'a>(
+        &self,
+        records: impl Iterator<Item = Record<'a>>,
+        position: &str,
+    ) -> Result<Offsets, Trouble> {
+        self.deliveries().lock().clear();
+        match self.delivery {
+            Delivery::ExactlyOnce => self.transaction(records, position),
+            Delivery::AtLeastOnce => {
+                // Some may be there when others failed, so only reading the topic tells: never the same producer again.
+                records.map(|record| self.record(&record)).collect::<Result<(), _>>()?;
+                self.settle()?;
+                self.position(position)?;
+                self.settle()?;
+                Ok(std::mem::take(&mut self.deliveries().lock().ends))
+            }
+        }
+    }
+
+    fn transaction<'a>(&self, records: impl Iterator<Item = Record<'a>>, position: &str) -> Result<Offsets, Trouble> {
+        self.producer.begin_transaction().map_err(|error| self.trouble("begin a transaction", &error))?;
+        let mut written = records.map(|record| self.record(&record));
+        let sent = written
+            .by_ref()
+            .find_map(Result::err)
+            .map_or_else(|| self.position(position), Err)
+            .and_then(|()| self.settle());
+        drop(written);
+        if let Err(trouble) = sent {
+            return Err(self.abort(trouble));
+        }
+        let ends = std::mem::take(&mut self.deliveries().lock().ends);
+        self.commit().map(|()| ends)
+    }
+
+    /// Until it is known whether the transaction is committed, this is asked again: a lost answer is not a failure.
+    fn commit(&self) -> Result<(), Trouble> {
+        loop {
+            match self.producer.commit_transaction(SLICE) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    let trouble = self.trouble("commit a transaction", &error);
+                    match &error {
+                        _ if self.stop.is_cancelled() => return Err(Trouble::stopped()),
+                        KafkaError::Transaction(told) if told.is_fatal() => return Err(trouble),
+                        KafkaError::Transaction(told) if told.txn_requires_abort() => return Err(self.abort(trouble)),
+                        KafkaError::Transaction(told) if told.is_retriable() => self.notice(&trouble),
+                        _ => return Err(trouble),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the transaction, so that the batch can be sent again by this producer. `trouble` says why; it becomes
+    /// worse when the abort fails too.
+    fn abort(&self, trouble: Trouble) -> Trouble {
+        if matches!(trouble.failure, Failure::Fenced) || self.producer.client().fatal_error().is_some() {
+            return trouble;
+        }
+        self.producer.purge(PurgeConfig::default().queue());
+        if self.drain().is_err() {
+            return trouble;
+        }
+        for _ in 0..ABORTS {
+            match self.producer.abort_transaction(SLICE) {
+                Ok(()) if trouble.failure == Failure::TooLarge => return trouble,
+                Ok(()) => return Trouble { failure: Failure::Again, ..trouble },
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && !self.stop.is_cancelled() => {}
+                Err(error) => {
+                    tracing::debug!(topic = self.topic, %error, "the abort failed too");
+                    return trouble;
+                }
+            }
+        }
+        trouble
+    }
+
+    /// Gives one record to librdkafka.
+    fn record(&self, record: &Record<'_>) -> Result<(), Trouble> {
+        let headers = record
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
+                headers.insert(Header { key, value: Some(value.as_bytes()) })
+            });
+        let mut message = BaseRecord::<str, [u8], ()>::to(&self.topic).key(record.key.as_ref()).headers(headers);
+        if let Some(value) = record.value {
+            message = message.payload(value);
+        }
+        self.give(message)
+    }
+
+    fn position(&self, position: &str) -> Result<(), Trouble> {
+        let message = BaseRecord::to(POSITIONS_TOPIC).partition(0).key(&*self.identity).payload(position.as_bytes());
+        self.give(message)
+    }
+
+    fn give(&self, mut message: BaseRecord<'_, str, [u8], ()>) -> Result<(), Trouble> {
+        loop {
+            match self.producer.send(message) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    if self.stop.is_cancelled() {
+                        return Err(Trouble::stopped());
+                    }
+                    self.producer.poll(Duration::from_millis(5));
+                    message = back;
+                }
+                Err((error, back)) => {
+                    if code(&error) == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+                        let key = String::from_utf8_lossy(back.key.unwrap_or_default().as_bytes()).into_owned();
+                        return Err(too_large(&self.topic, &key, back.payload.map_or(0, <[u8]>::len)));
+                    }
+                    return Err(self.trouble("send a record", &error));
+                }
+            }
+        }
+    }
+
+    /// Waits until every delivery is reported, and says what failed.
+    fn settle(&self) -> Result<(), Trouble> {
+        self.drain()?;
+        let mut deliveries = self.deliveries().lock();
+        if let Some((key, bytes)) = deliveries.too_large.take() {
+            return Err(too_large(&self.topic, &key, bytes));
+        }
+        match deliveries.failed.take() {
+            Some(error) => {
+                drop(deliveries);
+                Err(self.trouble("send a record", &error))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until nothing is in flight: with a fine step at first, because a healthy broker answers within milliseconds.
+    fn drain(&self) -> Result<(), Trouble> {
+        let started = Instant::now();
+        while self.producer.in_flight_count() > 0 {
+            if self.stop.is_cancelled() {
+                return Err(Trouble::stopped());
+            }
+            let step = match started.elapsed().as_millis() {
+                0..100 => 1,
+                100..2_000 => 10,
+                _ => 100,
+            };
+            self.producer.poll(Duration::from_millis(step));
+        }
+        Ok(())
+    }
+
+    /// Calls until it works, for at most `limit`.
+    fn repeat(
+        &self,
+        doing: &str,
+        limit: Duration,
+        call: impl Fn(&BaseProducer<Deliveries>) -> Result<(), KafkaError>,
+    ) -> Result<(), Trouble> {
+        let started = Instant::now();
+        loop {
+            let outcome = call(&self.producer);
+            // Events first: they tell why it does not work.
+            self.idle();
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(_) if self.stop.is_cancelled() => return Err(Trouble::stopped()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && started.elapsed() < limit => {
+                    self.notice(&Trouble::of(doing, &KafkaError::Transaction(error)));
+                }
+                Err(error) => return Err(self.trouble(doing, &error)),
+            }
+        }
+    }
+
+    /// What an error means; a fatal one has happened before the call that it fails.
+    fn trouble(&self, doing: &str, error: &KafkaError) -> Trouble {
+        let mut trouble = Trouble::of(doing, error);
+        if let Some((code, reason)) = self.producer.client().fatal_error() {
+            if cause(code) == Cause::Fenced {
+                trouble = Trouble::of(doing, &KafkaError::Global(code));
+            }
+            trouble.detail = format!("{} ({reason})", trouble.detail);
+        }
+        trouble
+    }
+
+    fn notice(&self, trouble: &Trouble) {
+        self.idle();
+        self.producer.context().context.notice(trouble.cause, &trouble.detail);
+    }
+
+    fn deliveries(&self) -> &Mutex<State> {
+        &self.producer.context().state
+    }
+}
+
+fn too_large(topic: &str, key: &str, bytes: usize) -> Trouble {
+    let detail = format!(
+        "{key} is {bytes} bytes, more than topic {topic} takes: raise the topic's max.message.bytes, or make the entity smaller; \
+         until then nothing is broadcast, and nothing is left out"
+    );
+    Trouble::new(Failure::TooLarge, Cause::TooLarge, detail)
+}
+
+/// What librdkafka reports of the records in flight.
+struct Deliveries {
+    context: Context,
+    topic: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ends: Offsets,
+    failed: Option<KafkaError>,
+    too_large: Option<(String, usize)>,
+}
+
+impl State {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.context.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut state = self.state.lock();
+        match result {
+            Ok(message) if message.topic() == self.topic => {
+                let end = state.ends.entry(message.partition()).or_default();
+                *end = (message.offset() + 1).max(*end);
+            }
+            Ok(_) => {}
+            // A batch that is too large fails with all its records: the largest is the one to look at.
+            Err((error, message)) if code(error) == Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                let bytes = message.payload_len();
+                if state.too_large.as_ref().is_none_or(|(_, largest)| *largest < bytes) {
+                    let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+                    state.too_large = Some((key, bytes));
+                }
+            }
+            // What follows the first failure is only swept away with it.
+            Err((error, _)) => drop(state.failed.get_or_insert_with(|| error.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "producer_tests.rs"]
+mod tests;

@@ -1,0 +1,1 @@
+//! Tests of the producer, against the mock broker of librdkafka.

@@ -1,0 +1,148 @@
+//! The thread that makes the blocking Kafka calls of one broadcast, one at a time.
+//!
+//! Owns the producer. Decides nothing: the ledger says what to do, and what came of it goes back as a [`Report`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use sidecar_core::envelope::Envelope;
+use sidecar_core::ledger::batch::{Batch, Item};
+use sidecar_core::ledger::position::Offsets;
+use sidecar_core::ledger::readback::{Readback, Readings};
+use sidecar_core::ledger::{Failure, Opened};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::bridge::client::Clients;
+use crate::bridge::producer::Sender;
+use crate::bridge::reader::Reader;
+use crate::bridge::topics::{self, Sizes, Topic};
+use crate::bridge::trouble::{Cause, Trouble};
+
+/// How often librdkafka's events are served while nothing is to be done.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A call to make.
+#[derive(Debug)]
+pub(super) enum Job {
+    Open,
+    Send(Arc<Batch>),
+    ReadBack,
+}
+
+/// What came of it, or what librdkafka says in between.
+#[derive(Debug)]
+pub(super) enum Report {
+    Opened(Opened),
+    Sent(Offsets),
+    ReadBack(Readings),
+    Failed(Trouble),
+    /// No outcome yet: why it takes long.
+    Notice(Cause, String),
+}
+
+pub(super) struct Worker {
+    pub(super) clients: Clients,
+    pub(super) envelope: Envelope,
+    pub(super) identity: String,
+    pub(super) scope: String,
+    pub(super) topic: String,
+    pub(super) sizes: Sizes,
+    /// Ends a call that is under way: what waits then is left to the next start.
+    pub(super) stop: CancellationToken,
+    pub(super) reports: mpsc::Sender<Report>,
+}
+
+/// What is open between calls.
+struct Open {
+    sender: Sender,
+    topic: Topic,
+}
+
+impl Worker {
+    /// Works until there are no more jobs to come.
+    pub(super) fn run(self, jobs: &Receiver<Job>) {
+        let mut open: Option<Open> = None;
+        loop {
+            let report = match jobs.recv_timeout(IDLE) {
+                Ok(Job::Open) => {
+                    // The old producer ends first: it may hold what it could not send.
+                    open = None;
+                    self.open().map(|(opened, now)| {
+                        open = Some(now);
+                        Report::Opened(opened)
+                    })
+                }
+                Ok(Job::Send(batch)) => self.opened(open.as_ref()).and_then(|open| self.send(open, &batch)),
+                Ok(Job::ReadBack) => self.opened(open.as_ref()).and_then(|open| self.read_back(open)),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(open) = &open {
+                        open.sender.idle();
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let report = report.unwrap_or_else(|trouble| {
+                if trouble.failure != Failure::Again {
+                    open = None;
+                }
+                Report::Failed(trouble.because(self.clients.context().take_last()))
+            });
+            if self.reports.blocking_send(report).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn open(&self) -> Result<(Opened, Open), Trouble> {
+        let topic = topics::ensure(&self.clients, &self.topic, self.sizes)?;
+        let sender = Sender::open(
+            &self.clients.producer(topic.record_limit),
+            self.clients.context().clone(),
+            self.clients.delivery(),
+            self.topic.clone(),
+            self.identity.clone(),
+            self.stop.clone(),
+        )?;
+        // Only now: what an older producer had under way is decided, and it can add nothing.
+        let reader = self.reader();
+        let position = reader.position(&self.identity)?;
+        let ends = reader.ends(&topic.partitions)?;
+        let mut since = Readback::since(self.envelope.source(), &self.scope);
+        if let Some(position) = position.as_ref().filter(|position| position.version.is_some()) {
+            reader.records(&mut since, Some(&position.offsets), &ends)?;
+        }
+        let opened = Opened { position, sent: since.done(), ends, created: topic.created };
+        Ok((opened, Open { sender, topic }))
+    }
+
+    fn send(&self, open: &Open, batch: &Batch) -> Result<Report, Trouble> {
+        let vanished = batch.items.iter().any(|item| matches!(item, Item::Vanished(_)));
+        let bodies = if vanished { self.reader().bodies(&batch.items)? } else { HashMap::new() };
+        let body = |item: &Item| match item {
+            Item::Vanished(gone) => bodies.get(&gone.place).map(AsRef::as_ref),
+            Item::Change(_) | Item::Tombstone { .. } => None,
+        };
+        let records = batch.items.iter().flat_map(|item| self.envelope.records(item, body(item)));
+        open.sender.send(records, &batch.position.to_json(&self.topic)).map(Report::Sent)
+    }
+
+    fn read_back(&self, open: &Open) -> Result<Report, Trouble> {
+        let reader = self.reader();
+        let ends = reader.ends(&open.topic.partitions)?;
+        let mut whole = Readback::whole(self.envelope.source(), &self.scope);
+        reader.records(&mut whole, None, &ends)?;
+        Ok(Report::ReadBack(whole.done()))
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.clients, &self.topic, &self.stop)
+    }
+
+    fn opened<'a>(&self, open: Option<&'a Open>) -> Result<&'a Open, Trouble> {
+        open.ok_or_else(|| Trouble::new(Failure::Renew, Cause::Other, "the producer is not open"))
+    }
+}
