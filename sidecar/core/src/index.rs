@@ -3,17 +3,17 @@
 //! Kept by `cache` with every change; `list` asks it for candidates. It only narrows: each candidate is still asked by the filter and the
 //! label selector, so an index that knows too much costs time, and one that knows too little would be wrong.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod keys;
+
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+pub use self::keys::Keys;
 use crate::entity::{Entity, Key};
 use crate::fields::{Fields, Indexed};
 use crate::filter::{Found, IndexValue, Lookup};
 use crate::path;
-
-/// Keys of entities, in their order.
-type Keys = BTreeSet<Key>;
 
 /// About what a key takes in a set: itself, and its share of a tree node that is on average three quarters full.
 const KEY_BYTES: usize = size_of::<Key>() * 3 / 2;
@@ -61,7 +61,7 @@ impl Index {
             let values = self.labels.entry(name.clone()).or_default();
             let keys = values.entry(value.clone()).or_insert_with(|| {
                 self.bytes += VALUE_BYTES + value.len();
-                Keys::new()
+                Keys::default()
             });
             self.bytes += usize::from(keys.insert(entity.key.clone())) * KEY_BYTES;
         }
@@ -74,7 +74,7 @@ impl Index {
                     let text = if let IndexValue::Text(text) = &value { text.len() } else { 0 };
                     slot.values.entry(value).or_insert_with(|| {
                         self.bytes += VALUE_BYTES + text;
-                        Keys::new()
+                        Keys::default()
                     })
                 }
             };
@@ -128,7 +128,7 @@ impl Index {
         lookups: impl Iterator<Item = &'i Lookup>,
         labels: impl Iterator<Item = (&'i str, &'i [String])>,
         most: usize,
-    ) -> Option<Vec<&'i BTreeSet<Key>>> {
+    ) -> Option<Vec<&'i Keys>> {
         let mut best = Best { sets: None, most };
         labels.for_each(|(name, values)| best.offer(self.label(name, values)));
         let mut ranges: BTreeMap<usize, (Bound<&IndexValue>, Bound<&IndexValue>)> = BTreeMap::new();

@@ -7,7 +7,6 @@
 //! in between is neither sent twice nor left out, whatever else comes, goes and changes.
 
 use std::collections::BTreeSet;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -175,13 +174,8 @@ fn candidates<'c>(cache: &'c Cache, query: &'c ListQuery) -> Candidates<'c> {
     let usable = lookups().filter(|lookup| of_index || matches!(lookup, Lookup::Label(..)));
     let sets = cache.index().candidates(usable, query.selector.required(), cache.len() / WORTHWHILE);
     let Some(sets) = sets else { return Candidates::All };
-    let bounds = (begin.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-    let mut keys: Vec<&Key> = sets
-        .iter()
-        .flat_map(|set| {
-            set.range::<Key, _>(bounds).take_while(|key| query.namespace.is_none() || key.namespace == query.namespace)
-        })
-        .collect();
+    let inside = |key: &&Key| query.namespace.is_none() || key.namespace == query.namespace;
+    let mut keys: Vec<&Key> = sets.iter().flat_map(|set| set.behind(begin.as_ref()).take_while(inside)).collect();
     if sets.len() > 1 {
         keys.sort_unstable();
         keys.dedup();
