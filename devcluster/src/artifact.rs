@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::cache::{Item, Step};
+use crate::containers;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::pins::{ETCD, KAFKA, KUBERNETES, Pins, TOXIPROXY};
@@ -54,7 +55,10 @@ impl Toolbox {
             }
             requirements.extend(artifact.runs_with());
         }
-        prerequisites::check(&self.environment, &requirements)?;
+        if let Err(missing) = prerequisites::check(&self.environment, &requirements) {
+            let docker = containers::are_possible(&self.environment).await;
+            return Err(Error::Prerequisites { missing, docker });
+        }
         // Maven mostly waits for the network and the Go compiler for the processor, so the two go side by side.
         let (jars, binaries): (Vec<_>, Vec<_>) = to_build.into_iter().partition(|(it, _)| *it == Artifact::Kafka);
         tokio::try_join!(self.build(jars), self.build(binaries))?;

@@ -35,6 +35,9 @@ pub const KUBERNETES_IMAGE_VARIABLE: &str = "KAB_K3S_IMAGE";
 /// The same for the broker.
 pub const KAFKA_IMAGE_VARIABLE: &str = "KAB_KAFKA_IMAGE";
 
+/// How long a daemon may take to answer when it is only about a hint.
+const GLANCE: Duration = Duration::from_secs(2);
+
 /// What kind of cluster is wanted.
 #[derive(Clone, Debug)]
 pub struct ContainerOptions {
@@ -48,7 +51,7 @@ pub struct ContainerOptions {
     pub kubernetes_image: String,
     /// An image that keeps the contract of `apache/kafka`.
     pub kafka_image: String,
-    /// Where the kubeconfig goes. Default: a temporary directory that is removed in the end.
+    /// Where the kubeconfig and the logs go. Default: a temporary directory that is removed in the end.
     pub directory: Option<PathBuf>,
     /// The variables to go by.
     pub environment: Environment,
@@ -131,12 +134,18 @@ impl ContainerCluster {
         Ok(Self { kubernetes, broker, endpoints, kubectl, started_in, site })
     }
 
+    /// Removes the containers of all clusters of this process: what is to do after a start that was given up on its way,
+    /// because a future that is dropped cannot wait for Docker.
+    pub async fn remove_mine(environment: &Environment) -> Result<(), Error> {
+        Ok(Daemon::reach(environment).await?.remove_mine().await?)
+    }
+
     /// How to reach it.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
     }
 
-    /// Where its kubeconfig is.
+    /// Where its kubeconfig and its logs are.
     pub fn directory(&self) -> &Path {
         &self.site.directory
     }
@@ -172,6 +181,11 @@ impl ContainerCluster {
     }
 }
 
+/// Whether a cluster of containers could be started here, as far as the daemon is concerned.
+pub(crate) async fn are_possible(environment: &Environment) -> bool {
+    matches!(tokio::time::timeout(GLANCE, Daemon::reach(environment)).await, Ok(Ok(_)))
+}
+
 type Container = ContainerAsync<GenericImage>;
 
 /// Both run to their end, also when the other one fails, so that no container is created behind the back of the removal
@@ -188,8 +202,9 @@ async fn start_parts(
             Some(_) => Ok(None),
         }
     };
-    let broker =
-        async { if options.kafka { Broker::start(daemon, ownership, options).await.map(Some) } else { Ok(None) } };
+    let broker = async {
+        if options.kafka { Broker::start(daemon, ownership, options, directory).await.map(Some) } else { Ok(None) }
+    };
     let (kubernetes, broker) = tokio::join!(kubernetes, broker);
     Ok((kubernetes?, broker?))
 }

@@ -13,8 +13,13 @@ use crate::prerequisites::Missing;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Programs that are needed for this start are not installed; all of them at once.
-    #[error("{}", list_missing(.0))]
-    Prerequisites(Vec<Missing>),
+    #[error("{}{}", list_missing(missing), if *docker { CONTAINERS } else { "" })]
+    Prerequisites {
+        /// The programs.
+        missing: Vec<Missing>,
+        /// Whether a Docker daemon answers, which makes up for all of them.
+        docker: bool,
+    },
     /// Neither the XDG variable nor `HOME` is set.
     #[error("there is nowhere to keep files: set HOME or {variable}")]
     NoHome {
@@ -200,6 +205,9 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 }
+
+const CONTAINERS: &str = "\nDocker answers here, and with it no other program is needed: cargo xtask cluster up \
+    --containers, and KAB_CLUSTER_BACKEND=containers for tests and the demo.";
 
 fn list_missing(missing: &[Missing]) -> String {
     let mut text = String::from("some programs are needed and were not found:\n");

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::environment::Environment;
-use crate::error::Error;
 
 /// The oldest JDK that the broker runs on.
 const JAVA: u32 = 17;
@@ -34,13 +33,13 @@ pub struct Missing {
     pub note: Option<String>,
 }
 
-/// All that is missing of these, in one error.
-pub(crate) fn check(environment: &Environment, requirements: &[Requirement]) -> Result<(), Error> {
+/// All that is missing of these, so that one message can tell it.
+pub(crate) fn check(environment: &Environment, requirements: &[Requirement]) -> Result<(), Vec<Missing>> {
     let mut wanted = requirements.to_vec();
     wanted.sort_unstable();
     wanted.dedup();
     let missing: Vec<_> = wanted.into_iter().filter_map(|it| it.missing(environment)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(Error::Prerequisites(missing)) }
+    if missing.is_empty() { Ok(()) } else { Err(missing) }
 }
 
 impl Requirement {
@@ -118,12 +117,14 @@ fn pair(version: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn everything_missing_is_told_in_one_message() {
         let environment = Environment::of_this_process().with("PATH", "/nowhere");
         let wanted = [Requirement::Java, Requirement::Go((1, 26)), Requirement::Maven, Requirement::Setpriv];
-        let message = check(&environment, &wanted).unwrap_err().to_string();
+        let missing = check(&environment, &wanted).unwrap_err();
+        let message = Error::Prerequisites { missing, docker: false }.to_string();
         for word in ["golang-go", "default-jdk-headless", "maven", "util-linux", "KUBEBUILDER_ASSETS"] {
             assert!(message.contains(word), "{word} is not in: {message}");
         }

@@ -1,7 +1,9 @@
 //! The Kafka container: broker and KRaft controller in one. It owns the broker's settings. Its port outside is chosen
 //! beforehand, because a client connects to whatever address the broker names, and the broker must be told it at its start.
 
-use super::daemon::{Daemon, Wait, is_port_conflict};
+use std::path::Path;
+
+use super::daemon::{Daemon, Wait, Wanted, is_port_conflict};
 use super::error::ContainerError;
 use super::ownership::Ownership;
 use super::{Container, ContainerOptions};
@@ -25,13 +27,15 @@ impl Broker {
         daemon: &Daemon,
         ownership: &Ownership,
         options: &ContainerOptions,
+        directory: &Path,
     ) -> Result<Self, Error> {
         let image = options.kafka_image.as_str();
         let mut attempt = 1;
         let (container, port) = loop {
             let port = Port::any(&options.environment)?;
-            let settings = settings(port.number());
-            match daemon.start(image, ownership, PORT, Some(port.number()), &[], &settings).await {
+            let (log, variables) = (directory.join("logs/kafka.log"), settings(port.number()));
+            let wanted = Wanted { image, log, port: PORT, outside: Some(port.number()), command: &[], variables };
+            match daemon.start(ownership, &wanted).await {
                 Ok(container) => break (container, port),
                 Err(error) if attempt < ATTEMPTS && is_port_conflict(&error) => attempt += 1,
                 Err(error) => return Err(ContainerError::docker("start the Kafka container")(error).into()),

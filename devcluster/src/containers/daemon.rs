@@ -2,7 +2,9 @@
 //! Docker but the removal that a handle does by itself. It knows nothing of what runs inside.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -13,12 +15,13 @@ use testcontainers::bollard::query_parameters::{
 };
 use testcontainers::core::IntoContainerPort as _;
 use testcontainers::core::client::docker_client_instance;
+use testcontainers::core::logs::LogFrame;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerRequest, GenericImage, ImageExt as _, TestcontainersError};
 
 use super::Container;
 use super::error::ContainerError;
-use super::ownership::{CLUSTER, INSTANCE, Ownership, abandoned};
+use super::ownership::{CLUSTER, INSTANCE, Ownership, abandoned, is_mine};
 use crate::cache::human;
 use crate::environment::Environment;
 use crate::readiness::{Readiness, in_full};
@@ -27,6 +30,21 @@ use crate::readiness::{Readiness, in_full};
 const READY: Duration = Duration::from_secs(120);
 const BETWEEN_CHECKS: Duration = Duration::from_millis(100);
 const TAIL_LINES: usize = 12;
+
+/// A container to start.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) image: &'a str,
+    /// Where its output goes.
+    pub(super) log: PathBuf,
+    /// The port inside that is published on loopback.
+    pub(super) port: u16,
+    /// Where it is published; `None` leaves the choice to Docker.
+    pub(super) outside: Option<u16>,
+    /// In place of the image's own command, unless empty.
+    pub(super) command: &'a [&'a str],
+    pub(super) variables: Vec<(&'static str, String)>,
+}
 
 /// A daemon that answered.
 #[derive(Debug)]
@@ -65,31 +83,33 @@ impl Daemon {
         Ok(())
     }
 
-    /// Creates and starts a container that publishes `port` on loopback: at `outside`, or at a port of Docker's choice.
+    /// Creates and starts a container. What it prints goes to the log file as it comes.
     pub(super) async fn start(
         &self,
-        image: &str,
         ownership: &Ownership,
-        port: u16,
-        outside: Option<u16>,
-        command: &[&str],
-        variables: &[(&str, String)],
+        wanted: &Wanted<'_>,
     ) -> Result<Container, TestcontainersError> {
-        let (name, tag) = name_and_tag(image);
+        let (name, tag) = name_and_tag(wanted.image);
+        let port = wanted.port.tcp();
         let binding = PortBinding {
             host_ip: Some("127.0.0.1".into()),
-            host_port: Some(outside.map_or_else(String::new, |port| port.to_string())),
+            host_port: Some(wanted.outside.map_or_else(String::new, |port| port.to_string())),
         };
         let publish = move |host: &mut HostConfig| {
             host.publish_all_ports = Some(false);
-            host.port_bindings = Some(HashMap::from([(port.tcp().to_string(), Some(vec![binding.clone()]))]));
+            host.port_bindings = Some(HashMap::from([(port.to_string(), Some(vec![binding.clone()]))]));
         };
-        let image = GenericImage::new(name, tag).with_exposed_port(port.tcp());
-        let mut request: ContainerRequest<_> = image.with_labels(ownership.labels()).with_host_config_modifier(publish);
-        if !command.is_empty() {
-            request = request.with_cmd(command.iter().copied());
+        let log = File::create(&wanted.log)?;
+        let mut request: ContainerRequest<_> = GenericImage::new(name, tag)
+            .with_exposed_port(port)
+            .with_labels(ownership.labels())
+            .with_host_config_modifier(publish)
+            // A full disk must not end the cluster; the container's own log has everything, too.
+            .with_log_consumer(move |frame: &LogFrame| drop((&log).write_all(frame.bytes())));
+        if !wanted.command.is_empty() {
+            request = request.with_cmd(wanted.command.iter().copied());
         }
-        for (name, value) in variables {
+        for (name, value) in &wanted.variables {
             request = request.with_env_var(*name, value.as_str());
         }
         request.start().await
@@ -110,6 +130,16 @@ impl Daemon {
     pub(super) async fn remove(&self, ownership: &Ownership) -> Result<(), ContainerError> {
         for container in self.list(&format!("{INSTANCE}={}", ownership.instance)).await? {
             self.remove_container(&container).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the containers of all clusters of this process.
+    pub(super) async fn remove_mine(&self) -> Result<(), ContainerError> {
+        for container in self.list(CLUSTER).await? {
+            if container.labels.as_ref().is_some_and(is_mine) {
+                self.remove_container(&container).await?;
+            }
         }
         Ok(())
     }

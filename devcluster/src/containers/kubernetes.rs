@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::daemon::{Daemon, Wait};
+use super::daemon::{Daemon, Wait, Wanted};
 use super::error::ContainerError;
 use super::kubeconfig::Kubeconfig;
 use super::ownership::Ownership;
@@ -40,7 +40,9 @@ impl Kubernetes {
         directory: &Path,
     ) -> Result<Self, Error> {
         let image = options.kubernetes_image.as_str();
-        let container = daemon.start(image, ownership, PORT, None, &COMMAND, &[]).await;
+        let log = directory.join("logs/kubernetes.log");
+        let wanted = Wanted { image, log, port: PORT, outside: None, command: &COMMAND, variables: Vec::new() };
+        let container = daemon.start(ownership, &wanted).await;
         let container = container.map_err(ContainerError::docker("start the Kubernetes container"))?;
         let wrong = |detail| ContainerError::Kubeconfig { image: image.to_owned(), detail };
         let wait = Wait::new(&container, image);

@@ -49,6 +49,13 @@ impl Ownership {
     }
 }
 
+/// Whether this process is the owner.
+pub(super) fn is_mine(labels: &HashMap<String, String>) -> bool {
+    let me = Identity::of(std::process::id()).map(|me| (me.pid.to_string(), me.started.to_string()));
+    let owner = labels.get(OWNER).cloned().zip(labels.get(STARTED).cloned());
+    owner.is_some() && owner == me && labels.get(MACHINE) == Some(&machine())
+}
+
 /// Why a container is nobody's any more; `None` if its owner lives or cannot be judged from here.
 pub(super) fn abandoned(labels: &HashMap<String, String>, running: bool) -> Option<String> {
     let label = |key: &str| labels.get(key);
@@ -80,7 +87,9 @@ mod tests {
 
     #[test]
     fn what_a_living_process_owns_is_not_abandoned() {
-        assert_eq!(abandoned(&Ownership::new("a").unwrap().labels(), true), None);
+        let labels = Ownership::new("a").unwrap().labels();
+        assert_eq!(abandoned(&labels, true), None);
+        assert!(is_mine(&labels) && !is_mine(&changed(STARTED, "1")) && !is_mine(&HashMap::new()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use devcluster::ClusterOptions;
@@ -34,6 +35,11 @@ fn a_cluster_of_containers_serves_and_leaves_nothing_behind() -> Result<()> {
 
         let kubectl = Command::new(cluster.kubectl()).args(["get", "notes", "first", "--output=name"]).output()?;
         ensure!(kubectl.stdout == b"note.test.k8sasbackend.com/first\n", "{kubectl:?}");
+
+        for log in ["kubernetes.log", "kafka.log"] {
+            let text = std::fs::read_to_string(cluster.directory().join("logs").join(log))?;
+            ensure!(text.lines().count() > 5, "{log} has only {text:?}");
+        }
 
         let directory = cluster.directory().to_path_buf();
         cluster.stop().await?;
@@ -96,6 +102,29 @@ fn with_a_cluster_given_only_the_broker_is_started() -> Result<()> {
         let endpoints = cluster.endpoints();
         ensure!(endpoints.kubeconfig == kubeconfig && endpoints.kafka.is_some(), "{endpoints:?}");
         Ok(cluster.stop().await?)
+    })
+}
+
+#[test]
+fn a_start_that_was_given_up_can_be_cleaned_up_after() -> Result<()> {
+    with_daemon("cluster::a_start_that_was_given_up_can_be_cleaned_up_after", || async {
+        let options = kubernetes_alone("given-up").await?;
+        let environment = options.environment.clone();
+        let before = Inventory::take().await?;
+        let created = async {
+            while Inventory::take().await?.containers.len() == before.containers.len() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            started = ContainerCluster::start(options) => anyhow::bail!("it was too quick to be given up: {started:?}"),
+            created = created => created?,
+        }
+        ContainerCluster::remove_mine(&environment).await?;
+        let after = Inventory::take().await?;
+        ensure!(after == before, "left behind: {after:?}, before it was {before:?}");
+        Ok(())
     })
 }
 

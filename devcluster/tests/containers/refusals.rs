@@ -1,14 +1,36 @@
 //! What people are told when a cluster of containers cannot be had.
 
 use anyhow::{Context as _, Result, ensure};
-use devcluster::ClusterOptions;
 use devcluster::containers::{ContainerCluster, ContainerOptions};
+use devcluster::environment::Environment;
+use devcluster::{Cluster, ClusterOptions};
 
 use crate::docker::{Inventory, options, with_address, with_daemon};
 
 async fn refusal(options: ContainerOptions) -> Result<String> {
     let error = ContainerCluster::start(options).await.err().context("the cluster started")?;
     Ok(format!("{:#}", anyhow::Error::from(error)))
+}
+
+#[test]
+fn where_docker_answers_missing_programs_are_told_together_with_the_way_without_them() -> Result<()> {
+    async fn told(name: &str) -> Result<String> {
+        let empty = std::env::temp_dir().join(format!("devcluster-nothing-{name}-{}", std::process::id()));
+        let environment = Environment::of_this_process()
+            .with("PATH", "/nowhere")
+            .with("XDG_CACHE_HOME", empty)
+            .without("KUBEBUILDER_ASSETS");
+        let options = ClusterOptions { environment, ..ClusterOptions::for_tests(name) };
+        Ok(Cluster::start(options).await.err().context("the cluster started")?.to_string())
+    }
+    let test = "refusals::where_docker_answers_missing_programs_are_told_together_with_the_way_without_them";
+    with_daemon(test, || async {
+        let message = told("docker").await?;
+        for word in ["golang-go", "cluster up --containers", "KAB_CLUSTER_BACKEND=containers"] {
+            ensure!(message.contains(word), "{word} is not in: {message}");
+        }
+        Ok(())
+    })
 }
 
 #[test]
