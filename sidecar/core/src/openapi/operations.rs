@@ -6,7 +6,7 @@ use contract::problem::Code;
 use serde_json::{Map, Value, json};
 
 use super::names::Names;
-use super::shared::{problems, reference};
+use super::shared::{namespace, problems, reference};
 use super::{Namespaces, Served};
 
 /// The kind's two paths and their operations.
@@ -182,7 +182,7 @@ impl Operations<'_> {
     fn namespace(&self, need: Need) -> Vec<Value> {
         let (schema, several) = match self.served.namespaces {
             Namespaces::None => return Vec::new(),
-            Namespaces::All => (json!({ "type": "string", "maxLength": 63 }), true),
+            Namespaces::All => (namespace(), true),
             Namespaces::These(names) => {
                 let names: Vec<&str> = names.iter().map(|name| &**name).collect();
                 (json!({ "type": "string", "enum": names }), names.len() > 1)

@@ -31,6 +31,8 @@ const ANY_PROBLEM: &str = "AnyProblem";
 
 /// An entity's id: a DNS subdomain, as for every Kubernetes object.
 const ID: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// A namespace: one part of a DNS name.
+const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A label's name, with or without a prefix, and its value.
 const LABEL: &str = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
 const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$";
@@ -40,6 +42,11 @@ const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#;
 /// The schema of an id.
 pub(super) fn id() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": 253, "pattern": ID })
+}
+
+/// The schema of a namespace, where any will do.
+pub(super) fn namespace() -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": 63, "pattern": NAMESPACE })
 }
 
 /// A reference to a component.
@@ -151,6 +158,9 @@ fn writable_meta(schemas: &Map<String, Value>, patch: bool) -> Value {
             "namespace" => ("Must be the entity's.", Value::Null),
             _ => ("Ignored.", Value::Null),
         };
+        if name == "namespace" {
+            *property = namespace();
+        }
         if let Value::Object(property) = property {
             property.insert("description".to_owned(), json!(about));
             if !label.is_null() {
