@@ -44,11 +44,7 @@ impl Operations<'_> {
             "PreferWait",
         ]));
         let many = &self.names.many;
-        let list = answer(
-            "The list, in the order of namespaces and ids.",
-            &["ETag", "Age"],
-            Some(&format!("{}List", self.names.one)),
-        );
+        let list = answer("The list.", &["ETag", "Age"], Some(&format!("{}List", self.names.one)));
         self.operation(
             &format!("list{many}"),
             &format!("List {many}"),
