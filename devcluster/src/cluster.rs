@@ -20,7 +20,7 @@ use crate::kubernetes::Kubernetes;
 use crate::ports::Port;
 use crate::process::{Plan, Process};
 use crate::proxy::{Proxy, Toxiproxy, kubeconfig_path};
-use crate::readiness::plain_client;
+use crate::http::HttpClient;
 use crate::roster::Roster;
 use crate::site::Site;
 
@@ -293,7 +293,7 @@ impl Cluster {
             endpoints.kubeconfig = kubeconfig_path(&self.site, &name);
             self.certificates.write_kubeconfig(&endpoints.kubeconfig, "admin", &format!("https://{listen}"))?;
         }
-        let (client, control) = (plain_client()?, self.parts.faults.url());
+        let (client, control) = (HttpClient::plain()?, self.parts.faults.url());
         let proxy = Proxy { part, name, listen, control, endpoints, client, _port: port, _turn: turn };
         proxy.create(&upstream).await?;
         Ok(proxy)

@@ -10,7 +10,8 @@ use crate::cluster::Part;
 use crate::error::Error;
 use crate::ports::Port;
 use crate::process::Plan;
-use crate::readiness::{Readiness, plain_client};
+use crate::http::HttpClient;
+use crate::readiness::Readiness;
 use crate::site::Site;
 use crate::spawner::{Launch, spawn, tail};
 
@@ -65,7 +66,7 @@ impl Etcd {
             part: Part::Etcd,
             port: self.client.number(),
             launch: site.launch(Part::Etcd, site.toolbox.path(Artifact::Etcd)?, arguments),
-            readiness: Readiness::Http { client: plain_client()?, urls: vec![format!("{metrics}/health")] },
+            readiness: Readiness::Http { client: HttpClient::plain()?, urls: vec![format!("{metrics}/health")] },
             included: true,
         })
     }

@@ -7,7 +7,8 @@ use crate::cluster::Part;
 use crate::error::Error;
 use crate::ports::Port;
 use crate::process::Plan;
-use crate::readiness::{Readiness, admin_client};
+use crate::http::HttpClient;
+use crate::readiness::Readiness;
 use crate::site::Site;
 
 const SERVICES: &str = "10.96.0.0/16";
@@ -79,7 +80,7 @@ impl Kubernetes {
             port: self.api_server.number(),
             launch: site.launch(Part::ApiServer, site.toolbox.path(Artifact::ApiServer)?, arguments),
             readiness: Readiness::Http {
-                client: admin_client(certificates)?,
+                client: HttpClient::admin(certificates)?,
                 urls: vec![format!("{}/readyz", self.url())],
             },
             included: true,
@@ -117,7 +118,7 @@ impl Kubernetes {
             part: Part::ControllerManager,
             port: self.controller_manager.number(),
             launch: site.launch(Part::ControllerManager, site.toolbox.path(Artifact::ControllerManager)?, arguments),
-            readiness: Readiness::Http { client: admin_client(certificates)?, urls },
+            readiness: Readiness::Http { client: HttpClient::admin(certificates)?, urls },
             included: true,
         })
     }

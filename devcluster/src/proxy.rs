@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hyper::Method;
 use serde_json::{Value, json};
 use tokio::sync::OwnedMutexGuard;
 
@@ -13,7 +14,8 @@ use crate::cluster::{Endpoints, Part};
 use crate::error::Error;
 use crate::ports::Port;
 use crate::process::Plan;
-use crate::readiness::{Readiness, in_full, plain_client};
+use crate::http::HttpClient;
+use crate::readiness::Readiness;
 use crate::site::Site;
 
 /// The control API answers within milliseconds; this bounds the talk with one that is frozen.
@@ -40,7 +42,7 @@ impl Toxiproxy {
             part: Part::Toxiproxy,
             port: self.control.number(),
             launch: site.launch(Part::Toxiproxy, site.toolbox.path(Artifact::Toxiproxy)?, arguments),
-            readiness: Readiness::Http { client: plain_client()?, urls: vec![format!("{}/version", self.url())] },
+            readiness: Readiness::Http { client: HttpClient::plain()?, urls: vec![format!("{}/version", self.url())] },
             included: true,
         })
     }
@@ -55,7 +57,7 @@ pub struct Proxy {
     pub(crate) listen: String,
     pub(crate) control: String,
     pub(crate) endpoints: Endpoints,
-    pub(crate) client: reqwest::Client,
+    pub(crate) client: HttpClient,
     /// Keeps the port from being given to anything else, also while the proxy does not listen.
     pub(crate) _port: Option<Port>,
     /// For Kafka, which has one proxied listener: one proxy at a time.
@@ -103,10 +105,10 @@ impl Proxy {
     /// Takes all faults back.
     pub async fn heal(&self) -> Result<(), Error> {
         let action = "take the faults back";
-        let toxics = self.ask(action, reqwest::Method::GET, "/toxics", None).await?;
+        let toxics = self.ask(action, Method::GET, "/toxics", None).await?;
         for toxic in toxics.as_array().into_iter().flatten() {
             let name = toxic.get("name").and_then(Value::as_str).unwrap_or_default();
-            self.ask(action, reqwest::Method::DELETE, &format!("/toxics/{name}"), None).await?;
+            self.ask(action, Method::DELETE, &format!("/toxics/{name}"), None).await?;
         }
         self.enable(true).await
     }
@@ -116,37 +118,37 @@ impl Proxy {
             let name = format!("{kind}_{stream}");
             let toxic = json!({ "name": name, "type": kind, "stream": stream, "attributes": attributes });
             // The same fault again changes its strength.
-            let known = self.ask("look for a fault", reqwest::Method::GET, "/toxics", None).await?;
+            let known = self.ask("look for a fault", Method::GET, "/toxics", None).await?;
             let known = known.as_array().into_iter().flatten().any(|it| it.get("name") == toxic.get("name"));
             let path = if known { format!("/toxics/{name}") } else { "/toxics".to_owned() };
-            self.ask("add a fault", reqwest::Method::POST, &path, Some(&toxic)).await?;
+            self.ask("add a fault", Method::POST, &path, Some(&toxic)).await?;
         }
         Ok(())
     }
 
     async fn enable(&self, enabled: bool) -> Result<(), Error> {
         let body = json!({ "enabled": enabled });
-        self.ask("switch a proxy", reqwest::Method::POST, "", Some(&body)).await?;
+        self.ask("switch a proxy", Method::POST, "", Some(&body)).await?;
         Ok(())
     }
 
     /// Makes it exist with nothing but this way through, whatever an earlier user left behind.
     pub(crate) async fn create(&self, upstream: &str) -> Result<(), Error> {
         let url = format!("{}/proxies", self.control);
-        let existing = request(&self.client, reqwest::Method::GET, &url, None).await;
+        let existing = request(&self.client, Method::GET, &url, None).await;
         let existing = existing.map_err(|detail| Error::Proxy { action: "list the proxies", detail })?;
         if existing.get(&self.name).is_some() {
-            self.ask("remove an old proxy", reqwest::Method::DELETE, "", None).await?;
+            self.ask("remove an old proxy", Method::DELETE, "", None).await?;
         }
         let body = json!({ "name": self.name, "listen": self.listen, "upstream": upstream, "enabled": true });
-        let made = request(&self.client, reqwest::Method::POST, &url, Some(&body)).await;
+        let made = request(&self.client, Method::POST, &url, Some(&body)).await;
         made.map(drop).map_err(|detail| Error::Proxy { action: "add a proxy", detail })
     }
 
     async fn ask(
         &self,
         action: &'static str,
-        method: reqwest::Method,
+        method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Error> {
@@ -156,18 +158,13 @@ impl Proxy {
 }
 
 async fn request(
-    client: &reqwest::Client,
-    method: reqwest::Method,
+    client: &HttpClient,
+    method: Method,
     url: &str,
     body: Option<&Value>,
 ) -> Result<Value, String> {
-    let mut request = client.request(method, url).timeout(CONTROL);
-    if let Some(body) = body {
-        request = request.json(body);
-    }
-    let answer = request.send().await.map_err(|error| in_full(&error))?;
-    let status = answer.status();
-    let text = answer.text().await.map_err(|error| in_full(&error))?;
+    let answer = tokio::time::timeout(CONTROL, client.send(method, url, body)).await;
+    let (status, text) = answer.map_err(|_| format!("{url} did not answer within {CONTROL:?}"))??;
     if !status.is_success() {
         return Err(format!("{url} answered {status}: {}", text.trim()));
     }

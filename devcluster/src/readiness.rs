@@ -1,16 +1,12 @@
 //! How a part shows that it serves: an HTTP path that answers 200, or a Kafka broker that answers for itself. One
 //! check at a time, each bounded; `process` repeats them. It never interprets anything beyond ready or not.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::certificates::Certificates;
-use crate::error::Error;
+use crate::http::HttpClient;
 
 /// One check may take this long; a frozen process accepts connections and never answers.
 const CHECK: Duration = Duration::from_secs(2);
@@ -19,7 +15,7 @@ const CHECK: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(crate) enum Readiness {
     /// Every one of the addresses answers 200.
-    Http { client: reqwest::Client, urls: Vec<String> },
+    Http { client: HttpClient, urls: Vec<String> },
     /// The broker names at least one broker of its cluster, which it does once it is registered.
     Kafka { address: String },
 }
@@ -35,12 +31,10 @@ impl Readiness {
     }
 }
 
-async fn check_http(client: &reqwest::Client, urls: &[String]) -> Result<(), String> {
+async fn check_http(client: &HttpClient, urls: &[String]) -> Result<(), String> {
     for url in urls {
-        let answer = client.get(url).send().await.map_err(|error| in_full(&error))?;
-        let status = answer.status();
+        let (status, body) = client.get(url).await?;
         if !status.is_success() {
-            let body = answer.text().await.unwrap_or_default();
             let failing: Vec<_> = body.lines().filter(|line| line.starts_with("[-]")).collect();
             return Err(format!("{url} answered {status} {}", failing.join(", ")));
         }
@@ -67,62 +61,4 @@ async fn check_kafka(address: &str) -> Result<(), String> {
         brokers if brokers > 0 => Ok(()),
         _ => Err("the broker has not joined its cluster yet".into()),
     }
-}
-
-/// An error with its causes, which is where a refused connection or a bad certificate shows.
-pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
-}
-
-/// A client that trusts the cluster's CA and shows the admin's certificate.
-pub(crate) fn admin_client(certificates: &Certificates) -> Result<reqwest::Client, Error> {
-    let (ca, chain) = (certificates.read("ca.crt")?, certificates.read("admin.crt")?);
-    let key = certificates.read("admin.key")?;
-    client(&ca, &chain, &key)
-}
-
-/// A client that trusts one CA and shows one certificate; all three are PEM.
-pub(crate) fn client(ca: &str, chain: &str, key: &str) -> Result<reqwest::Client, Error> {
-    let tls = tls(ca, chain, key).map_err(Error::Client)?;
-    // Every check is a new connection: a pooled one would say nothing about whether the port still accepts.
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .pool_max_idle_per_host(0)
-        .no_proxy()
-        .build()
-        .map_err(|error| Error::Client(error.into()))
-}
-
-/// A client for what speaks plain HTTP on loopback.
-pub(crate) fn plain_client() -> Result<reqwest::Client, Error> {
-    // reqwest insists on some TLS set-up as soon as the feature is compiled in; this one trusts nobody.
-    let nobody = rustls::RootCertStore::empty();
-    let tls = builder().map_err(Error::Client)?.with_root_certificates(nobody).with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .pool_max_idle_per_host(0)
-        .no_proxy()
-        .build()
-        .map_err(|error| Error::Client(error.into()))
-}
-
-type Fault = Box<dyn std::error::Error + Send + Sync>;
-
-fn tls(ca: &str, chain: &str, key: &str) -> Result<rustls::ClientConfig, Fault> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca.as_bytes())?)?;
-    let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes())?];
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
-    Ok(builder()?.with_root_certificates(roots).with_client_auth_cert(chain, key)?)
-}
-
-fn builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>, Fault> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?)
 }

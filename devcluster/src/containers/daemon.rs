@@ -24,7 +24,8 @@ use super::error::ContainerError;
 use super::ownership::{CLUSTER, INSTANCE, Ownership, abandoned, is_mine};
 use crate::cache::human;
 use crate::environment::Environment;
-use crate::readiness::{Readiness, in_full};
+use crate::http::in_full;
+use crate::readiness::Readiness;
 
 /// k3s on a loaded machine of two cores has been seen to take half of this.
 const READY: Duration = Duration::from_secs(120);

@@ -11,7 +11,8 @@ use super::{Container, ContainerOptions};
 use crate::certificates::write;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::readiness::{Readiness, client};
+use crate::http::HttpClient;
+use crate::readiness::Readiness;
 
 const PORT: u16 = 6443;
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
@@ -62,7 +63,7 @@ impl Kubernetes {
 
         let (authority, certificate, key) = kubeconfig.credentials().map_err(wrong)?;
         let readiness = Readiness::Http {
-            client: client(&authority, &certificate, &key)?,
+            client: HttpClient::with(&authority, &certificate, &key)?,
             urls: vec![
                 format!("{server}/readyz"),
                 format!("{server}/api/v1/namespaces/default/serviceaccounts/default"),
