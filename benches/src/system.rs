@@ -86,7 +86,7 @@ impl System {
     /// Ends everything.
     pub async fn stop(self) {
         drop(self.sidecar.terminate().await);
-        self.cluster.stop().await;
+        drop(self.cluster.stop().await);
         self.scratch.remove();
     }
 }

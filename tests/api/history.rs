@@ -23,7 +23,7 @@ where
         todos::install(&kube, todos::CRD).await.expect("failed to install the CRD");
         let world = World::new(test, cluster.endpoints().kubeconfig.clone(), brokers).await.unwrap();
         world.judge(async |world| body(world, &cluster).await).await;
-        cluster.stop().await;
+        cluster.stop().await.expect("failed to stop the control plane");
     });
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::world::run;
 
 /// The events of one key in order, `tombstone` for a null value.
-pub fn story(records: &[Record], key: &str) -> Vec<&'static str> {
+pub(crate) fn story(records: &[Record], key: &str) -> Vec<&'static str> {
     records
         .iter()
         .filter(|record| record.key == key)
@@ -20,7 +20,7 @@ pub fn story(records: &[Record], key: &str) -> Vec<&'static str> {
 }
 
 /// How often each `ce_id` occurs more than once: empty when nothing was repeated.
-pub fn repeated(records: &[Record]) -> Vec<(String, usize)> {
+pub(crate) fn repeated(records: &[Record]) -> Vec<(String, usize)> {
     let mut counts = BTreeMap::new();
     for record in records.iter().filter(|record| record.value.is_some()) {
         *counts.entry(record.id().to_owned()).or_insert(0) += 1;
@@ -67,6 +67,11 @@ fn every_change_is_a_record_whoever_made_it() {
         assert!(partitions.iter().all(|partition| *partition == partitions[0]), "one key, one partition");
         Ok(())
     });
+}
+
+/// Whether the API server said 404.
+fn is_missing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404)
 }
 
 fn str_of<'a>(entity: &'a serde_json::Value, name: &str) -> &'a str {
@@ -127,10 +132,10 @@ fn a_killed_sidecar_loses_and_repeats_nothing() {
                     let message = format!("{round}-{number}");
                     match todos::change(&world.kube, &world.ns, &name, &message).await {
                         Ok(_) => {}
-                        Err(kube::Error::Api(status)) if status.code == 404 => {
+                        Err(error) if is_missing(&error) => {
                             todos::create(&world.kube, &world.ns, &name, &message).await?;
                         }
-                        Err(error) => return Err(error.into()),
+                        Err(error) => return Err(error),
                     }
                     if number == WRITES - 1 {
                         todos::api(&world.kube, &world.ns).delete("todo-0", &DeleteParams::default()).await?;

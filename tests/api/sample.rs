@@ -33,7 +33,7 @@ fn a_third_party_and_kubectl_see_one_todo_and_the_consumer_both_their_changes() 
         app.http.delete("/api/todos/milk").await?.expect(204)?;
         row(&table.http, &format!("{}/milk", world.ns), None).await?;
         let stats = table.http.get("/stats").await?.expect(200)?;
-        assert_eq!(stats.body["repeats"], 0, "{}", stats.body);
+        assert_eq!(stats.body["counts"]["repeats"], 0, "{}", stats.body);
         ends_well([app.program, table.program]).await
     });
 }

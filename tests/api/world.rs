@@ -16,23 +16,23 @@ use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::json;
 
 /// What a test works with.
-pub struct World {
+pub(crate) struct World {
     /// The test's namespace.
-    pub ns: String,
+    pub(crate) ns: String,
     /// The test's topic.
-    pub topic: String,
+    pub(crate) topic: String,
     /// Kafka's bootstrap servers.
-    pub brokers: String,
+    pub(crate) brokers: String,
     /// The admin's kubeconfig.
-    pub kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
     /// A Kubernetes client with the admin's rights: the other writer.
-    pub kube: kube::Client,
+    pub(crate) kube: kube::Client,
     /// The test's folder: configuration and logs.
-    pub scratch: Scratch,
+    pub(crate) scratch: Scratch,
 }
 
 /// Runs a test in a world of its own on the shared cluster.
-pub fn run<Body>(test: &str, body: Body)
+pub(crate) fn run<Body>(test: &str, body: Body)
 where
     Body: AsyncFnOnce(&World) -> anyhow::Result<()>,
 {
@@ -47,7 +47,7 @@ where
 }
 
 /// The shared cluster: the one that the environment provides, or one that is started with the first test and ends with the process.
-pub fn shared() -> &'static Provided {
+pub(crate) fn shared() -> &'static Provided {
     static SHARED: OnceLock<Provided> = OnceLock::new();
     SHARED.get_or_init(|| {
         let (answer, started) = mpsc::channel();
@@ -72,7 +72,7 @@ pub fn shared() -> &'static Provided {
 
 impl World {
     /// A world on any cluster.
-    pub async fn new(test: &str, kubeconfig: PathBuf, brokers: String) -> anyhow::Result<Self> {
+    pub(crate) async fn new(test: &str, kubeconfig: PathBuf, brokers: String) -> anyhow::Result<Self> {
         let name: String = test.replace('_', "-").chars().take(40).collect();
         let ns = format!("{}-{}", name.trim_end_matches('-'), e2e::program::unique());
         let kube = todos::client(&kubeconfig).await?;
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// Runs the body; on failure dumps the logs, else removes what the test made. `KEEP=1` leaves everything.
-    pub async fn judge<Body>(&self, body: Body)
+    pub(crate) async fn judge<Body>(&self, body: Body)
     where
         Body: AsyncFnOnce(&World) -> anyhow::Result<()>,
     {
@@ -106,17 +106,17 @@ impl World {
     }
 
     /// Settings of a sidecar for this test: Todos of its namespace, owned, broadcast to its topic.
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings::new(&self.kubeconfig).owned_todos(&self.ns, &self.topic).kafka(&self.brokers)
     }
 
     /// A sidecar with [`World::settings`], ready, its bridge attached.
-    pub async fn sidecar(&self) -> anyhow::Result<Sidecar> {
+    pub(crate) async fn sidecar(&self) -> anyhow::Result<Sidecar> {
         self.start(&self.settings()).await
     }
 
     /// A sidecar with other settings, ready.
-    pub async fn start(&self, settings: &Settings) -> anyhow::Result<Sidecar> {
+    pub(crate) async fn start(&self, settings: &Settings) -> anyhow::Result<Sidecar> {
         let sidecar = Sidecar::spawn(&self.scratch, settings).await?;
         sidecar.ready().await?;
         Ok(sidecar)

@@ -8,7 +8,10 @@ use std::sync::OnceLock;
 use anyhow::{Context, bail};
 use cargo_metadata::Message;
 
-/// The path of a program of ours (`kab-sidecar`, `todo-app`, `todo-table`), built in the profile that this code was built in.
+/// The programs of the product and the sample.
+const PROGRAMS: [&str; 3] = ["kab-sidecar", "todo-app", "todo-table"];
+
+/// The path of a program of ours (one of [`PROGRAMS`]), built in the profile that this code was built in.
 ///
 /// # Errors
 /// When cargo cannot build it, or no package has a program of that name.
@@ -25,11 +28,16 @@ fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in the project's root")?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--bins", "--package=sidecar", "--package=sample-app", "--message-format=json-render-diagnostics"])
+        .args(["build", "--package=sidecar", "--package=sample-app", "--message-format=json-render-diagnostics"])
+        .args(PROGRAMS.iter().map(|program| format!("--bin={program}")))
         .current_dir(root)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    if !cfg!(debug_assertions) {
+    if cfg!(debug_assertions) {
+        // Nothing of xtask is built by this, but its dependencies' features are switched on, as they are for whoever calls this from a
+        // test or the demo. Else every library with another set of features would be built a second time.
+        cargo.args(["--package=xtask", "--quiet"]);
+    } else {
         cargo.arg("--release");
     }
     let output = cargo.output().context("failed to run cargo")?;

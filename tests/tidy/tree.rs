@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The project's root folder.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the project's root").to_owned()
 }
 
 /// The files that git tracks or would track, below `folder`, whose names end with `suffix`: (path from the root, text).
-pub fn files(folder: &str, suffix: &str) -> Vec<(String, String)> {
+pub(crate) fn files(folder: &str, suffix: &str) -> Vec<(String, String)> {
     let listing = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "--", folder])
         .current_dir(root())
@@ -27,16 +27,16 @@ pub fn files(folder: &str, suffix: &str) -> Vec<(String, String)> {
 }
 
 /// All Rust sources.
-pub fn sources() -> Vec<(String, String)> {
+pub(crate) fn sources() -> Vec<(String, String)> {
     files(".", ".rs")
 }
 
 /// The part of a source before its tests.
-pub fn before_tests(text: &str) -> &str {
+pub(crate) fn before_tests(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
 }
 
 /// Fails with every finding, one a line.
-pub fn none(rule: &str, findings: Vec<String>) {
+pub(crate) fn none(rule: &str, findings: Vec<String>) {
     assert!(findings.is_empty(), "{rule}:\n  {}", findings.join("\n  "));
 }

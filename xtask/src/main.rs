@@ -1,7 +1,11 @@
 //! The project's own commands (`cargo xtask …`). Owns the command line alone; each command has its own file.
 
+use std::io::Write as _;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
+mod cluster;
 mod generate;
 
 #[derive(Parser)]
@@ -13,6 +17,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// A real cluster in the background: up, down, status, env, logs.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
     /// Write everything that is made from code: CRDs, OpenAPI, the configuration table.
     Generate {
         /// Change nothing; fail with the differences if there are any.
@@ -21,8 +28,17 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Cluster(command) => cluster::run(command),
         Command::Generate { check } => generate::run(check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // For a person at a terminal: what failed and why, and no backtrace.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
