@@ -47,7 +47,8 @@ struct Metadata<'a> {
     namespace: Option<String>,
     #[serde(default)]
     uid: Option<String>,
-    #[serde(borrow)]
+    /// Absent in the answer to a dry run of a create, which stores no version: then 0.
+    #[serde(borrow, default = "never_stored")]
     resource_version: Cow<'a, str>,
     #[serde(default)]
     generation: Option<i64>,
@@ -119,6 +120,10 @@ pub(crate) fn expiry(entity: &Entity) -> Option<String> {
 /// The bytes were made here, so that they can be read.
 fn shape_members(entity: &Entity) -> Vec<(Cow<'_, str>, &RawValue)> {
     serde_json::from_slice(&entity.json).map(|Members(members)| members).unwrap_or_default()
+}
+
+fn never_stored() -> Cow<'static, str> {
+    Cow::Borrowed("0")
 }
 
 /// A resourceVersion as the API server writes it.

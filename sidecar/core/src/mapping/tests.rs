@@ -67,11 +67,18 @@ fn what_decisions_need_stands_beside_the_bytes() {
 
 #[test]
 fn what_is_no_object_of_kubernetes_is_an_error() {
-    for object in ["", "[]", "{}", "null", r#"{"metadata":{"name":"a"}}"#, r#"{"metadata":{"resourceVersion":"1"}}"#] {
+    for object in ["", "[]", "{}", "null", r#"{"metadata":{"resourceVersion":"1"}}"#] {
         assert!(matches!(entity(&todo(), object.as_bytes()), Err(MappingError::Syntax(_))), "{object}");
     }
     let odd = br#"{"metadata":{"name":"a","resourceVersion":"0xff"}}"#;
     assert!(matches!(entity(&todo(), odd), Err(MappingError::Version { version }) if version == "0xff"));
+}
+
+#[test]
+fn an_answer_to_a_dry_run_has_no_version_yet() {
+    let entity = entity(&todo(), br#"{"metadata":{"name":"a"},"spec":{"message":"m"}}"#).unwrap();
+    assert_eq!(entity.version, Version(0));
+    assert!(String::from_utf8_lossy(&entity.json).contains(r#""version":"0""#));
 }
 
 #[test]
