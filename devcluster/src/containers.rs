@@ -140,6 +140,14 @@ impl ContainerCluster {
         Ok(Daemon::reach(environment).await?.remove_mine().await?)
     }
 
+    /// Removes the containers whose owners were killed, and tells which; where no daemon answers there are none.
+    pub async fn remove_left_over(environment: &Environment) -> Result<(), Error> {
+        match tokio::time::timeout(GLANCE, Daemon::reach(environment)).await {
+            Ok(Ok(daemon)) => Ok(daemon.remove_left_over().await?),
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
+    }
+
     /// How to reach it.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
