@@ -460,6 +460,37 @@ fn a_record_that_is_too_large_stops_the_broadcast_until_a_newer_version_fits() {
 }
 
 #[test]
+fn what_the_informer_repeats_is_told_once() {
+    let mut world = World::new(Delivery::Exactly, 1 << 20);
+    world.settle();
+    world.write("x", false);
+    let delta = world.history[0].clone();
+    for _ in 0..3 {
+        world.step(Input::Fed(Feed::Delta(delta.clone())));
+    }
+    world.settle();
+    assert_eq!(world.shown(), ["created shop/x x-1/1"]);
+}
+
+#[test]
+fn a_commit_whose_answer_was_lost_is_found_and_nothing_that_waits_is_dropped() {
+    let mut world = World::new(Delivery::Exactly, 1 << 20);
+    world.write("x", false);
+    world.settle();
+    world.write("x", false);
+    world.feed();
+    world.write("x", false);
+    world.feed();
+    world.finish(Outcome::Unheard);
+    // History is gone meanwhile: only what waits in memory still knows the version in between.
+    world.forgotten = world.version;
+    world.cursor = Some(world.version);
+    world.settle();
+    world.check();
+    assert_eq!(world.shown()[1..], ["updated shop/x x-1/2", "updated shop/x x-1/3"]);
+}
+
+#[test]
 fn a_fenced_sidecar_waits_longer_and_then_starts_from_the_others_position() {
     let mut world = World::new(Delivery::Exactly, 1 << 20);
     world.write("y", false);

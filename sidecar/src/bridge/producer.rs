@@ -70,7 +70,7 @@ impl Sender {
     /// Sends records and position. Returns the offsets behind the records.
     pub(super) fn send<'a>(
         &self,
-        records: impl Iterator<Item = Record<'a>>,
+        mut records: impl Iterator<Item = Record<'a>>,
         position: &str,
     ) -> Result<Offsets, Trouble> {
         self.deliveries().lock().clear();
@@ -78,7 +78,7 @@ impl Sender {
             Delivery::ExactlyOnce => self.transaction(records, position),
             Delivery::AtLeastOnce => {
                 // Some may be there when others failed, so only reading the topic tells: never the same producer again.
-                records.map(|record| self.record(&record)).collect::<Result<(), _>>()?;
+                records.try_for_each(|record| self.record(&record))?;
                 self.settle()?;
                 self.position(position)?;
                 self.settle()?;
@@ -87,15 +87,16 @@ impl Sender {
         }
     }
 
-    fn transaction<'a>(&self, records: impl Iterator<Item = Record<'a>>, position: &str) -> Result<Offsets, Trouble> {
+    fn transaction<'a>(
+        &self,
+        mut records: impl Iterator<Item = Record<'a>>,
+        position: &str,
+    ) -> Result<Offsets, Trouble> {
         self.producer.begin_transaction().map_err(|error| self.trouble("begin a transaction", &error))?;
-        let mut written = records.map(|record| self.record(&record));
-        let sent = written
-            .by_ref()
-            .find_map(Result::err)
-            .map_or_else(|| self.position(position), Err)
+        let sent = records
+            .try_for_each(|record| self.record(&record))
+            .and_then(|()| self.position(position))
             .and_then(|()| self.settle());
-        drop(written);
         if let Err(trouble) = sent {
             return Err(self.abort(trouble));
         }
@@ -250,8 +251,9 @@ impl Sender {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             if cause(code) == Cause::Fenced {
                 trouble = Trouble::of(doing, &KafkaError::Global(code));
+            } else {
+                trouble.detail = format!("{} ({reason})", trouble.detail);
             }
-            trouble.detail = format!("{} ({reason})", trouble.detail);
         }
         trouble
     }
