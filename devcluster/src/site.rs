@@ -55,7 +55,7 @@ impl Site {
         let lock =
             File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::file("open", &path))?;
         let record = Record::read(&directory);
-        if lock.try_lock().is_err() {
+        if !try_for_a_moment(&lock) {
             let owner = record.map_or_else(|| "unknown".to_owned(), |record| record.owner.pid.to_string());
             return Err(Error::AlreadyUp { name: name.to_owned(), owner, directory });
         }
@@ -103,6 +103,17 @@ impl Drop for Site {
             let _ = std::fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// Whoever looks whether a directory is held does so by trying its lock, and has it for that instant; an owner has it
+/// for good.
+fn try_for_a_moment(lock: &File) -> bool {
+    (0..10).any(|attempt| {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        lock.try_lock().is_ok()
+    })
 }
 
 /// Removes a cluster's directory unless somebody holds it.

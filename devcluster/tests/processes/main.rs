@@ -1,6 +1,14 @@
 //! The cluster of processes, as its users meet it: real binaries, real faults. One cluster serves all tests that do
 //! not need one of their own; whoever uses it has it alone, because most of these tests break it for a while.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod faults;
 mod history;
 mod kubectl;
