@@ -73,6 +73,11 @@ impl Gathered {
         }
     }
 
+    /// How many entities [`Self::page`] may have to ask or to order; none where it only cuts.
+    pub fn work(&self, query: &ListQuery) -> usize {
+        if query.filter.is_none() && query.order.is_empty() { 0 } else { self.entities.len() }
+    }
+
     /// What a weak `ETag` of the list's answer holds: it changes whenever the items could. It does not rest on how far the watch has come,
     /// which the answer tells too, so that a list stays the same while nothing happens; nor on this process, so that it outlives a restart.
     pub fn tag(&self, query: &ListQuery) -> String {

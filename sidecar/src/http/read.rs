@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use contract::problem::{Code, Problem};
 use hyper::StatusCode;
 use serde_json::json;
 use sidecar_core::entity::{Entity, Key};
-use sidecar_core::list::render;
+use sidecar_core::list::{Gathered, render};
 use sidecar_core::query::ListQuery;
 use sidecar_core::write::name;
 
@@ -20,6 +21,9 @@ use crate::view::{KindView, View};
 
 /// A cache that is being filled is there within a second or two.
 const FILL_SECONDS: u64 = 1;
+
+/// About a millisecond of a filter's work; less is not worth another thread.
+const ASKED_AT_ONCE: usize = 1_000;
 
 impl Api {
     /// `GET /v1`.
@@ -73,8 +77,8 @@ impl Api {
         parameters::check_listed(served, list.namespace.as_deref())?;
         if context.read_through {
             let fresh = self.read_through(served, &list).await?;
-            let page = fresh.list(&list, Instant::now()).gathered.page(&list)?;
-            return Ok(answer::json(StatusCode::OK, render(&page, &list)));
+            let body = body(fresh.list(&list, Instant::now()).gathered, list).await?;
+            return Ok(answer::json(StatusCode::OK, body));
         }
         wait(served, context, list.namespace.as_deref(), None).await?;
         if !served.view.is_filled() {
@@ -85,7 +89,7 @@ impl Api {
         if context.if_none_match.as_ref().is_some_and(|tags| tags.include_weakly(&tag)) {
             return Ok(answer::aged(answer::tagged_weakly(answer::empty(StatusCode::NOT_MODIFIED), &tag), listing.age));
         }
-        let answer = answer::json(StatusCode::OK, render(&listing.gathered.page(&list)?, &list));
+        let answer = answer::json(StatusCode::OK, body(listing.gathered, list).await?);
         Ok(answer::aged(answer::tagged_weakly(answer, &tag), listing.age))
     }
 
@@ -104,6 +108,17 @@ impl Api {
         }
         Ok(KindView::new(fresh))
     }
+}
+
+/// The body of a list. One that may have to ask many entities does so beside the threads that serve requests.
+async fn body(gathered: Gathered, list: ListQuery) -> Result<Bytes, Box<Fault>> {
+    let long = gathered.work(&list) > ASKED_AT_ONCE;
+    let make = move || gathered.page(&list).map(|page| render(&page, &list));
+    if long {
+        let made = tokio::task::spawn_blocking(make).await;
+        return Ok(made.map_err(|_| Problem::new(Code::Internal, "the list could not be made"))??);
+    }
+    Ok(make()?)
 }
 
 /// The view that holds the key's namespace; `parameters::key` made sure that there is one.

@@ -131,7 +131,14 @@ fn float(value: f64) -> Option<IndexValue> {
 
 /// What an index can answer of one part of a filter.
 pub(super) fn of(expression: &IdedExpr, fields: &Fields) -> Option<Lookup> {
+    // A boolean asks for true by itself.
+    if let Some(path) = place(expression, fields) {
+        return Some(Lookup::Field(number(&path, fields)?, vec![IndexValue::Bool(true)]));
+    }
     let Expr::Call(call) = &expression.expr else { return None };
+    if let ([operand], operators::LOGICAL_NOT) = (call.args.as_slice(), call.func_name.as_str()) {
+        return Some(Lookup::Field(number(&place(operand, fields)?, fields)?, vec![IndexValue::Bool(false)]));
+    }
     let [left, right] = call.args.as_slice() else { return None };
     let operator = call.func_name.as_str();
     if operator == operators::IN {
