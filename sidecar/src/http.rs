@@ -135,3 +135,6 @@ async fn serve(stream: TcpStream, api: Arc<Api>, stop: CancellationToken) {
         tracing::debug!(%error, "a connection broke off");
     }
 }
+
+#[cfg(test)]
+mod tests;

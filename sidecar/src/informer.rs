@@ -107,7 +107,7 @@ impl Informer {
     /// # Errors
     /// None: whatever fails is tried again.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
-        let machine = Machine::new(Settings::default(), Instant::now());
+        let machine = Machine::new(Settings::default(), now());
         let Self { client, kind, view, attachments, part, metrics } = self;
         let follower = Follower {
             client,
@@ -170,7 +170,7 @@ impl Follower {
             self.metrics.input(&self.kind, &input);
             let mut next = Some(input);
             while let Some(input) = next.take() {
-                let effects = self.machine.step(input, Instant::now(), self.jitter.next());
+                let effects = self.machine.step(input, now(), self.jitter.next());
                 for effect in effects {
                     if self.carry_out(effect).await.is_err() {
                         tracing::warn!(kind = %self.kind.full_name(), "the bridge does not keep up, letting it go");
@@ -187,11 +187,11 @@ impl Follower {
             Effect::Request(request) => self.flight = self.open(&request),
             Effect::HangUp => self.flight = Flight::None,
             Effect::Fill { version, entities } => {
-                self.view.fill(version, entities, Instant::now());
+                self.view.fill(version, entities, now());
                 self.part.up();
             }
-            Effect::Observe(delta) => self.view.observe(&delta, Instant::now()),
-            Effect::Bookmark(version) => self.view.bookmark(version, Instant::now()),
+            Effect::Observe(delta) => self.view.observe(&delta, now()),
+            Effect::Bookmark(version) => self.view.bookmark(version, now()),
             Effect::Tell(feed) => return self.tell(feed).await,
             Effect::Note(note) => self.note(&note),
         }
@@ -237,6 +237,9 @@ impl Follower {
             }
             Note::Paging => tracing::info!(%kind, ns, "the API server cannot stream lists, asking for pages"),
         }
+        if matches!(note, Note::Refill(_)) && self.view.is_filled() {
+            self.part.up_with("not current: everything is listed again");
+        }
         self.metrics.note(&self.kind, note);
     }
 
@@ -260,6 +263,11 @@ impl Follower {
 }
 
 struct Stalled;
+
+/// tokio's clock, which a test can advance.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 async fn closed(feed: Option<&mpsc::Sender<Feed>>) {
     match feed {
@@ -364,3 +372,6 @@ impl Jitter {
         bits as f64 / (1_u64 << 53) as f64
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,3 +15,6 @@ pub mod store;
 pub mod kinds;
 mod resource;
 pub mod view;
+
+#[cfg(test)]
+mod fake;

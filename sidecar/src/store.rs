@@ -181,7 +181,7 @@ impl Store {
         for attempt in 1.. {
             let request = request(kind, key, existing.as_deref(), write)?;
             let (verb, method, path) = target(kind, key, request.method);
-            let path = format!("{path}?{}", parameters(request.method, dry_run));
+            let path = path + query(request.method, dry_run);
             let answer =
                 self.send(kind, verb, method, path, Some((request.content_type, request.body.clone()))).await?;
             if answer.status.is_success() {
@@ -272,15 +272,14 @@ fn target(kind: &Kind, key: &Key, method: write::Method) -> (Verb, Method, Strin
     }
 }
 
-fn parameters(method: write::Method, dry_run: bool) -> String {
-    let mut query = match method {
-        write::Method::Delete => String::new(),
-        _ => format!("fieldManager={}&fieldValidation=Strict&", contract::names::FIELD_MANAGER),
-    };
-    if dry_run {
-        query.push_str("dryRun=All");
+/// With its question mark, where there is anything to ask for.
+fn query(method: write::Method, dry_run: bool) -> &'static str {
+    match (method, dry_run) {
+        (write::Method::Delete, false) => "",
+        (write::Method::Delete, true) => "?dryRun=All",
+        (_, false) => "?fieldManager=kab-sidecar&fieldValidation=Strict",
+        (_, true) => "?fieldManager=kab-sidecar&fieldValidation=Strict&dryRun=All",
     }
-    query.trim_end_matches('&').to_owned()
 }
 
 fn written(kind: &Kind, answer: &Answer) -> Result<Written, Refused> {
@@ -309,7 +308,8 @@ fn entity(kind: &Kind, body: &[u8]) -> Result<Arc<Entity>, Refused> {
 }
 
 fn unusable(error: &mapping::MappingError) -> Refused {
-    tracing::warn!(%error, "the API server's answer cannot be used");
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(%error, cause, "the API server's answer cannot be used");
     Problem::new(Code::BadGateway, "the API server's answer cannot be read as an entity").into()
 }
 
@@ -318,3 +318,6 @@ fn refused(kind: &Kind, key: &Key, answer: &Answer, conditional: Conditional) ->
     let refused = Refused::from(problem);
     Refused { retry_after: answer.retry_after.or(refused.retry_after), ..refused }
 }
+
+#[cfg(test)]
+mod tests;

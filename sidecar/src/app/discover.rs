@@ -66,8 +66,7 @@ impl Discover {
         let views = self.views(&kind)?;
         let kind = Arc::new(kind);
         tracing::info!(kind = %kind.full_name(), owned = kind.owned, scopes = views.len(), "found");
-        let served =
-            Served::new(Arc::clone(&kind), schema, KindView::new(views.clone()));
+        let served = Served::new(Arc::clone(&kind), schema, KindView::new(views.clone()));
         if let Some(slot) = self.kinds.slot(self.index) {
             slot.serve(served);
         }

@@ -157,10 +157,10 @@ fn check_kinds(raw: &[RawKind], wrong: Wrong<'_>) -> Result<Vec<KindConfig>, Con
                 format!("{} of {} stands there twice", raw.kind, raw.api_version),
             ));
         }
-        if let Some(topic) = &kind.topic {
-            if kinds.iter().any(|other| other.topic.as_ref() == Some(topic)) {
-                return Err(wrong(&["kinds", &at, "topic"], format!("{topic:?} is another kind's topic")));
-            }
+        let same_topic = |other: &KindConfig| kind.topic.is_some() && other.topic == kind.topic;
+        if kinds.iter().any(same_topic) {
+            let topic = raw.topic.as_deref().unwrap_or_default();
+            return Err(wrong(&["kinds", &at, "topic"], format!("{topic:?} is another kind's topic")));
         }
         kinds.push(kind);
     }

@@ -8,6 +8,7 @@ use http_body_util::Full;
 use hyper::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use sidecar_core::entity::Entity;
+use sidecar_core::version::Version;
 
 use crate::store::Refused;
 
@@ -105,7 +106,8 @@ pub(super) fn entity(status: StatusCode, entity: &Entity, minimal: bool) -> Answ
     } else {
         json(status, entity.json.clone())
     };
-    tagged(answer, &entity.version.to_string())
+    // A dry run of a create has no version.
+    if entity.version == Version::default() { answer } else { tagged(answer, &entity.version.to_string()) }
 }
 
 /// Adds an `ETag`; `tag` is without quotes.

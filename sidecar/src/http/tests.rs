@@ -1,0 +1,375 @@
+//! The entity API over real connections, on views filled by hand and a fake API server.
+
+use sidecar_core::kind::Kind;
+use sidecar_core::mapping;
+use sidecar_core::schema::Schema;
+use sidecar_core::version::Version;
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::fake::{self, Asked, Log, Reply, status, todo, todo_in};
+use crate::kinds::{Kinds, Served};
+use crate::store::Store;
+use crate::view::{KindView, View};
+
+const JSON: &str = "content-type: application/json";
+const MERGE: &str = "content-type: application/merge-patch+json";
+
+struct Fixture {
+    address: SocketAddr,
+    log: Log,
+    views: Vec<Arc<View>>,
+}
+
+fn kind(group: &str, owned: bool) -> Kind {
+    Kind {
+        group: group.to_owned(),
+        version: "v1".to_owned(),
+        kind: "Todo".to_owned(),
+        plural: "todos".to_owned(),
+        namespaced: true,
+        has_spec: true,
+        has_status: true,
+        owned,
+    }
+}
+
+fn schema() -> Schema {
+    let fields = serde_json::json!({"type": "object", "properties": {"message": {"type": "string"}}});
+    let document = serde_json::json!({"components": {"schemas": {"Todo": {
+        "type": "object", "properties": {"spec": fields},
+        "x-kubernetes-group-version-kind": [{"group": "a.b", "version": "v1", "kind": "Todo"}],
+    }}}});
+    Schema::from_openapi(&document, "a.b", "v1", "Todo").unwrap()
+}
+
+fn view(kind: &Kind, namespace: Option<&str>, version: u64, objects: &[String]) -> Arc<View> {
+    let view = View::new(namespace.map(Arc::from));
+    let entities = objects.iter().map(|object| Arc::new(mapping::entity(kind, object.as_bytes()).unwrap())).collect();
+    view.fill(Version(version), entities, Instant::now());
+    Arc::new(view)
+}
+
+/// Serves these kinds with these views.
+async fn serve(
+    kinds: Vec<(Kind, Vec<Arc<View>>)>,
+    api_server: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+) -> Fixture {
+    let (client, log) = fake::client(api_server);
+    let mut registry = prometheus_client::registry::Registry::default();
+    let store = Store::new(client, crate::store::Metrics::register(&mut registry));
+    let all = Kinds::new(kinds.iter().map(|(kind, _)| kind.full_name()));
+    let views = kinds.iter().flat_map(|(_, views)| views.clone()).collect();
+    for (index, (kind, views)) in kinds.into_iter().enumerate() {
+        all.slot(index).unwrap().serve(Served::new(Arc::new(kind), schema(), KindView::new(views)));
+    }
+    let api = Arc::new(Api::new(Arc::new(all), store, Metrics::register(&mut registry)));
+    let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let address = server.address();
+    tokio::spawn(server.run(api, CancellationToken::new()));
+    Fixture { address, log, views }
+}
+
+/// An owned kind in one namespace with one entity of version 5.
+async fn shop(api_server: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Fixture {
+    let kind = kind("a.b", true);
+    let view = view(&kind, Some("shop"), 9, &[todo("milk", 5, "buy milk")]);
+    serve(vec![(kind, vec![view])], api_server).await
+}
+
+fn unasked(asked: &Asked) -> Reply {
+    panic!("nobody should have asked: {asked:?}")
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    fn detail(&self) -> String {
+        self.json()["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Fixture {
+    async fn ask(&self, line: &str, headers: &[&str], body: &str) -> Answer {
+        let mut text = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+        for header in headers {
+            text.push_str(&format!("{header}\r\n"));
+        }
+        text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path}"), &[], "").await
+    }
+}
+
+#[tokio::test]
+async fn one_entity_is_read_from_the_cache_with_its_tag_and_age() {
+    let shop = shop(unasked).await;
+    let answer = shop.get("/v1/todos/milk").await;
+    assert_eq!((answer.status, answer.header("etag"), answer.header("age")), (200, Some("\"5\""), Some("0")));
+    assert_eq!(answer.json()["message"], "buy milk");
+    for tag in ["\"5\"", "W/\"5\"", "*", "\"4\", \"5\""] {
+        let unchanged = shop.ask("GET /v1/todos/milk", &[&format!("if-none-match: {tag}")], "").await;
+        assert_eq!(
+            (unchanged.status, unchanged.body.as_str(), unchanged.header("etag")),
+            (304, "", Some("\"5\"")),
+            "{tag}"
+        );
+    }
+    assert_eq!(shop.ask("GET /v1/todos/milk", &["if-none-match: \"4\""], "").await.status, 200);
+    assert_eq!(shop.ask("GET /v1/todos/milk", &["if-match: \"4\""], "").await.status, 412);
+    let head = shop.ask("HEAD /v1/todos/milk", &[], "").await;
+    assert_eq!((head.status, head.body.as_str(), head.header("etag")), (200, "", Some("\"5\"")));
+    assert_eq!(shop.get("/v1/todos.a.b/milk").await.status, 200);
+    let missing = shop.get("/v1/todos/..%2f..%2fsecrets").await;
+    assert_eq!((missing.status, missing.header("content-type")), (404, Some("application/problem+json")));
+    assert_eq!(missing.json()["instance"], "/v1/todos/..%2f..%2fsecrets");
+    assert_eq!(shop.get("/v1/todos/milk?verbose=1").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_list_is_tagged_and_an_own_write_changes_the_tag() {
+    let shop = shop(|_| Reply::Json(201, todo("bread", 12, "buy bread"))).await;
+    let list = shop.get("/v1/todos").await;
+    let tag = list.header("etag").unwrap().to_owned();
+    assert_eq!((list.status, list.json()["items"].as_array().unwrap().len()), (200, 1));
+    assert_eq!(shop.ask("GET /v1/todos", &[&format!("if-none-match: {tag}")], "").await.status, 304);
+    let created = shop.ask("POST /v1/todos", &[JSON], r#"{"id":"bread","message":"buy bread"}"#).await;
+    assert_eq!(
+        (created.status, created.header("location"), created.header("etag")),
+        (201, Some("/v1/todos/bread"), Some("\"12\""))
+    );
+    let list = shop.ask("GET /v1/todos", &[&format!("if-none-match: {tag}")], "").await;
+    assert_eq!((list.status, list.json()["items"].as_array().unwrap().len()), (200, 2), "read your own write");
+}
+
+#[tokio::test]
+async fn a_write_is_one_request_with_field_manager_and_strict_validation() {
+    let shop = shop(|asked| match asked.line.split(' ').next() {
+        Some("DELETE") => {
+            Reply::Json(200, r#"{"kind":"Status","status":"Success","details":{"uid":"u-milk"}}"#.to_owned())
+        }
+        _ => Reply::Json(200, todo("milk", 11, "buy more")),
+    })
+    .await;
+    let replaced = shop.ask("PUT /v1/todos/milk", &[JSON, "if-match: \"5\""], r#"{"message":"buy more"}"#).await;
+    assert_eq!((replaced.status, replaced.header("etag")), (200, Some("\"11\"")));
+    let patched =
+        shop.ask("PATCH /v1/todos/milk?dryRun=true", &[MERGE, "prefer: return=minimal"], r#"{"message":"x"}"#).await;
+    assert_eq!(
+        (patched.status, patched.body.as_str(), patched.header("preference-applied")),
+        (200, "", Some("return=minimal"))
+    );
+    let deleted = shop.ask("DELETE /v1/todos/milk", &["if-match: \"11\""], "").await;
+    assert_eq!((deleted.status, shop.get("/v1/todos/milk").await.status), (204, 404));
+    let asked = shop.log.asked();
+    let path = "/apis/a.b/v1/namespaces/shop/todos/milk";
+    assert_eq!(
+        asked.iter().map(|asked| asked.line.clone()).collect::<Vec<_>>(),
+        [
+            format!("PATCH {path}?fieldManager=kab-sidecar&fieldValidation=Strict"),
+            format!("PATCH {path}?fieldManager=kab-sidecar&fieldValidation=Strict&dryRun=All"),
+            format!("DELETE {path}"),
+        ]
+    );
+    assert!(asked[0].body.contains("\"5\"") && asked[2].body.contains("\"11\""), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_cache_that_is_behind_costs_one_read_more() {
+    let shop = shop(|asked| match asked.line.split(' ').next() {
+        Some("POST") => status(409, "AlreadyExists", "todos \\\"tea\\\" already exists"),
+        Some("GET") => Reply::Json(200, todo("tea", 20, "there already")),
+        _ => Reply::Json(200, todo("tea", 21, "replaced")),
+    })
+    .await;
+    let answer = shop.ask("PUT /v1/todos/tea", &[JSON], r#"{"message":"replaced"}"#).await;
+    assert_eq!((answer.status, answer.header("etag")), (200, Some("\"21\"")));
+    let methods: Vec<String> = shop.log.lines().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(methods, ["POST", "GET", "PATCH"]);
+}
+
+#[tokio::test]
+async fn preconditions_hold_also_where_the_cache_knows_nothing() {
+    let shop = shop(|asked| match asked.line.split(' ').next() {
+        Some("GET") => status(404, "NotFound", "not found"),
+        Some("POST") => status(409, "AlreadyExists", "already exists"),
+        other => panic!("{other:?}"),
+    })
+    .await;
+    let put = async |header: &str| shop.ask("PUT /v1/todos/tea", &[JSON, header], r#"{"message":"m"}"#).await;
+    assert_eq!(put("if-match: *").await.status, 412);
+    assert_eq!(put("if-match: \"7\"").await.status, 412);
+    assert_eq!(put("if-match: W/\"7\"").await.status, 412, "a weak tag never matches");
+    assert_eq!(put("if-match: \"7\", \"8\"").await.status, 412);
+    assert_eq!(put("if-none-match: *").await.status, 412, "it exists, says the API server");
+    assert_eq!(put("if-none-match: \"7\"").await.status, 400);
+    assert_eq!(put("if-match: seven").await.status, 400);
+}
+
+#[tokio::test]
+async fn wrong_requests_never_reach_the_api_server() {
+    let shop = shop(unasked).await;
+    let large = format!("{{\"message\":\"{}\"}}", "x".repeat(body::LIMIT));
+    let cases: Vec<(&str, Vec<&str>, &str, u16, &str)> = vec![
+        ("POST /v1/todos", vec![], "{}", 415, "Content-Type is missing"),
+        ("POST /v1/todos", vec!["content-type: text/plain"], "{}", 415, "taken is application/json"),
+        ("PATCH /v1/todos/milk", vec![JSON], "{}", 415, "taken is application/merge-patch+json"),
+        ("POST /v1/todos", vec![JSON], &large, 413, "1048590 bytes, the limit is 1048576"),
+        ("POST /v1/todos", vec![JSON], "{", 400, ""),
+        ("POST /v1/todos", vec![JSON], r#"{"message":"a","message":"b"}"#, 400, "twice"),
+        ("PUT /v1/todos/milk", vec![JSON], r#"{"id":"bread"}"#, 400, "bread"),
+        ("PUT /v1/todos/Milk", vec![JSON], "{}", 400, "lower-case"),
+        ("POST /v1/todos?dryRun=yes", vec![JSON], "{}", 400, "dryRun"),
+        ("POST /v1/todos?namespace=other", vec![JSON], "{}", 400, "only in shop"),
+        ("PUT /v1/todos", vec![JSON], "{}", 405, "PUT"),
+        ("POST /v1/todos/milk", vec![JSON], "{}", 405, "POST"),
+        ("DELETE /v1", vec![], "", 405, "DELETE"),
+        ("GET /v1/todos/milk/status", vec![], "", 404, "/v1"),
+        ("GET /v1/orders", vec![], "", 404, "/v1/todos"),
+        ("GET /v1/todos", vec!["at-least-version: soon"], "", 400, "At-Least-Version"),
+        ("GET /v1/todos", vec!["at-least-version: 99", "prefer: wait=0"], "", 504, "99"),
+        ("GET /v1/todos", vec!["origin: http://evil.example"], "", 403, "origin"),
+    ];
+    for (line, headers, body, expected, told) in cases {
+        let answer = shop.ask(line, &headers, body).await;
+        assert_eq!(answer.status, expected, "{line} {headers:?}: {answer:?}");
+        assert!(answer.detail().contains(told), "{line}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{line}");
+    }
+    assert_eq!(shop.ask("PUT /v1/todos", &[JSON], "{}").await.header("allow"), Some("GET, HEAD, POST"));
+}
+
+#[tokio::test]
+async fn a_consumed_kind_is_read_only_and_says_so() {
+    let kind = kind("a.b", false);
+    let view = view(&kind, None, 9, &[todo("milk", 5, "m")]);
+    let fixture = serve(vec![(kind, vec![view])], unasked).await;
+    assert_eq!(fixture.get("/v1/todos/milk?namespace=shop").await.status, 200);
+    for line in ["POST /v1/todos", "PUT /v1/todos/milk", "PATCH /v1/todos/milk", "DELETE /v1/todos/milk"] {
+        let answer = fixture.ask(line, &[JSON], "{}").await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{line}");
+        assert!(answer.detail().contains("only consumed"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn several_namespaces_need_to_be_told_apart() {
+    let kind = kind("a.b", true);
+    let views = vec![
+        view(&kind, Some("shop"), 9, &[todo("milk", 5, "here")]),
+        view(&kind, Some("bar"), 9, &[todo_in("bar", "milk", 6, "there")]),
+    ];
+    let fixture = serve(vec![(kind, views)], |_| Reply::Json(201, todo_in("bar", "new", 12, "m"))).await;
+    let ambiguous = fixture.get("/v1/todos/milk").await;
+    assert_eq!(ambiguous.status, 400);
+    assert!(ambiguous.detail().contains("bar, shop"), "{ambiguous:?}");
+    assert_eq!(fixture.get("/v1/todos/milk?namespace=bar").await.json()["message"], "there");
+    assert_eq!(fixture.get("/v1/todos").await.json()["items"].as_array().unwrap().len(), 2);
+    assert_eq!(fixture.get("/v1/todos?namespace=shop").await.json()["items"].as_array().unwrap().len(), 1);
+    assert_eq!(fixture.get("/v1/todos?namespace=none").await.status, 400);
+    let created = fixture.ask("POST /v1/todos?namespace=bar", &[JSON], r#"{"id":"new","message":"m"}"#).await;
+    assert_eq!(created.header("location"), Some("/v1/todos/new?namespace=bar"));
+    assert!(fixture.log.lines()[0].contains("/namespaces/bar/"), "{:?}", fixture.log.lines());
+}
+
+#[tokio::test]
+async fn two_groups_with_one_plural_are_reached_by_their_full_names() {
+    let (one, two) = (kind("a.b", true), kind("c.d", false));
+    let views = |kind: &Kind, message| vec![view(kind, Some("shop"), 9, &[todo("milk", 5, message)])];
+    let (ones, twos) = (views(&one, "one"), views(&two, "two"));
+    let fixture = serve(vec![(one, ones), (two, twos)], unasked).await;
+    let ambiguous = fixture.get("/v1/todos/milk").await;
+    assert_eq!(ambiguous.status, 404);
+    assert!(ambiguous.detail().contains("/v1/todos.a.b, /v1/todos.c.d"), "{ambiguous:?}");
+    assert_eq!(fixture.get("/v1/todos.c.d/milk").await.json()["message"], "two");
+    let kinds = fixture.get("/v1").await.json();
+    assert_eq!((&kinds["items"][0]["path"], &kinds["items"][1]["owned"]), (&"/v1/todos.a.b".into(), &false.into()));
+}
+
+#[tokio::test]
+async fn a_cache_that_is_not_filled_answers_503_and_reading_through_works() {
+    let kind = kind("a.b", true);
+    let view = Arc::new(View::new(Some("shop".into())));
+    let fixture = serve(vec![(kind, vec![view])], |asked| {
+        if asked.line.contains("/todos/milk") {
+            return Reply::Json(200, todo("milk", 5, "m"));
+        }
+        let items = [todo("milk", 5, "m"), todo("tea", 6, "t")].join(",");
+        Reply::Json(200, format!(r#"{{"kind":"TodoList","metadata":{{"resourceVersion":"9"}},"items":[{items}]}}"#))
+    })
+    .await;
+    for path in ["/v1/todos", "/v1/todos/milk"] {
+        let answer = fixture.get(path).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{path}");
+    }
+    let one = fixture.ask("GET /v1/todos/milk", &["cache-control: no-cache"], "").await;
+    assert_eq!((one.status, one.header("etag"), one.header("age")), (200, Some("\"5\""), None));
+    let list = fixture.ask("GET /v1/todos?limit=1", &["cache-control: no-cache"], "").await.json();
+    assert_eq!((list["items"].as_array().unwrap().len(), list["nextPageToken"].is_string()), (1, true));
+}
+
+#[tokio::test]
+async fn an_api_server_that_breaks_off_leaves_a_write_unknown_and_a_read_retryable() {
+    let shop = shop(|_| Reply::BreakOff).await;
+    let write = shop.ask("POST /v1/todos", &[JSON], r#"{"message":"m"}"#).await;
+    assert_eq!((write.status, write.header("retry-after")), (504, None));
+    assert!(write.detail().contains("not known"), "{write:?}");
+    let read = shop.ask("GET /v1/todos/milk", &["cache-control: no-cache"], "").await;
+    assert_eq!((read.status, read.header("retry-after")), (503, Some("2")));
+    assert_eq!(shop.get("/v1/todos/milk").await.status, 200, "the cache still answers");
+    assert!(!write.body.contains("reset"), "no cause leaks: {write:?}");
+}
+
+#[tokio::test]
+async fn a_busy_api_server_passes_its_retry_after_on() {
+    let shop = shop(|_| Reply::Later(7)).await;
+    let answer = shop.ask("DELETE /v1/todos/milk", &[], "").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")));
+}
+
+#[tokio::test]
+async fn a_delete_that_finalizers_hold_is_accepted_and_shown() {
+    let held = todo("milk", 11, "m")
+        .replace("\"generation\":1", "\"generation\":1,\"deletionTimestamp\":\"2026-11-22T00:00:01Z\"");
+    let shop = shop(move |_| Reply::Json(200, held.clone())).await;
+    let answer = shop.ask("DELETE /v1/todos/milk", &[], "").await;
+    assert_eq!((answer.status, answer.json()["meta"]["deleting"].as_bool()), (202, Some(true)));
+    assert_eq!(shop.get("/v1/todos/milk").await.json()["meta"]["deleting"], true);
+}
+
+#[tokio::test]
+async fn waiting_for_a_version_ends_when_the_watch_brings_it() {
+    let shop = shop(unasked).await;
+    let view = Arc::clone(&shop.views[0]);
+    let (answer, ()) = tokio::join!(shop.ask("GET /v1/todos", &["at-least-version: 40"], ""), async {
+        tokio::task::yield_now().await;
+        view.bookmark(Version(40), Instant::now());
+    });
+    assert_eq!((answer.status, answer.json()["meta"]["version"].as_str()), (200, Some("40")));
+}
