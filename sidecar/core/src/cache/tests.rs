@@ -1,3 +1,5 @@
+//! The cache as tables: each interleaving of watch, list and own writes by itself.
+
 use bytes::Bytes;
 
 use super::*;

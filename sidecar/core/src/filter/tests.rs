@@ -1,3 +1,5 @@
+//! Filters as tables: what they find, what they refuse and where, what they may cost; and odd texts by the thousand.
+
 use std::ops::Bound;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Lists over caches: pages, tags and projections, and the properties that index, order and pages must keep.
+
 use super::*;
 use crate::cache::tests::{filled, key};
 use crate::fields::Fields;

@@ -1,3 +1,5 @@
+//! The parameters of a list as tables, and the page token against every alteration.
+
 use proptest::prelude::*;
 
 use super::*;
