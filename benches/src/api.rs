@@ -50,11 +50,32 @@ async fn reads(system: &System, rounds: usize, figures: &mut Vec<Figure>) -> any
         let name = |what: &str| format!("GET one, {connections} connections: {what}");
         let bare_goal = if connections == 16 { Goal::AtLeast(0.85) } else { Goal::None };
         let proxy_goal = if connections == 16 { Goal::AtLeast(25.0) } else { Goal::None };
-        figures.push(Figure::against(name("rate"), &rates(&runs.ours), "1/s", "bare hyper", &rates(&runs.bare), bare_goal));
-        figures.push(Figure::against(name("rate"), &rates(&runs.ours), "1/s", "kubectl proxy", &rates(&runs.proxy), proxy_goal));
+        figures.push(Figure::against(
+            name("rate"),
+            &rates(&runs.ours),
+            "1/s",
+            "bare hyper",
+            &rates(&runs.bare),
+            bare_goal,
+        ));
+        figures.push(Figure::against(
+            name("rate"),
+            &rates(&runs.ours),
+            "1/s",
+            "kubectl proxy",
+            &rates(&runs.proxy),
+            proxy_goal,
+        ));
         let p99 = |runs: &[Outcome]| runs.iter().map(|run| run.milliseconds(0.99)).collect::<Vec<_>>();
         figures.push(Figure::against(name("p99"), &p99(&runs.ours), "ms", "bare hyper", &p99(&runs.bare), Goal::None));
-        figures.push(Figure::against(name("p99"), &p99(&runs.ours), "ms", "kubectl proxy", &p99(&runs.proxy), Goal::AtMost(1.0)));
+        figures.push(Figure::against(
+            name("p99"),
+            &p99(&runs.ours),
+            "ms",
+            "kubectl proxy",
+            &p99(&runs.proxy),
+            Goal::AtMost(1.0),
+        ));
     }
     Ok(())
 }
@@ -72,8 +93,22 @@ async fn lists(system: &System, rounds: usize, figures: &mut Vec<Figure>) -> any
         runs.proxy.push(sixteen(proxy.address, &objects).await?);
     }
     let name = format!("LIST of {LISTED} ({} kB), 16 connections: rate", answer.body.to_string().len() / 1000);
-    figures.push(Figure::against(&name, &rates(&runs.ours), "1/s", "bare hyper", &rates(&runs.bare), Goal::AtLeast(0.4)));
-    figures.push(Figure::against(&name, &rates(&runs.ours), "1/s", "kubectl proxy", &rates(&runs.proxy), Goal::AtLeast(40.0)));
+    figures.push(Figure::against(
+        &name,
+        &rates(&runs.ours),
+        "1/s",
+        "bare hyper",
+        &rates(&runs.bare),
+        Goal::AtLeast(0.4),
+    ));
+    figures.push(Figure::against(
+        &name,
+        &rates(&runs.ours),
+        "1/s",
+        "kubectl proxy",
+        &rates(&runs.proxy),
+        Goal::AtLeast(40.0),
+    ));
     println!("  {:.0}/s", median(&rates(&runs.ours)));
     Ok(())
 }

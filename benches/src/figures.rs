@@ -43,7 +43,14 @@ impl Figure {
     }
 
     /// Values of ours and of a reference, run by run in pairs.
-    pub fn against(name: impl Into<String>, ours: &[f64], unit: &'static str, reference: &str, theirs: &[f64], goal: Goal) -> Self {
+    pub fn against(
+        name: impl Into<String>,
+        ours: &[f64],
+        unit: &'static str,
+        reference: &str,
+        theirs: &[f64],
+        goal: Goal,
+    ) -> Self {
         let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
         let ratio = median(&ratios);
         Self {
@@ -82,7 +89,13 @@ pub fn median(values: &[f64]) -> f64 {
 }
 
 fn short(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else if value >= 10.0 { format!("{value:.1}") } else { format!("{value:.3}") }
+    if value >= 100.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.3}")
+    }
 }
 
 /// The figures as a Markdown table.

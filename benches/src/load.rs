@@ -42,12 +42,15 @@ pub fn get(path: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// When the server answers anything but a success, or not at all.
-pub async fn run(server: SocketAddr, request: &[u8], connections: usize, duration: Duration) -> anyhow::Result<Outcome> {
+pub async fn run(
+    server: SocketAddr,
+    request: &[u8],
+    connections: usize,
+    duration: Duration,
+) -> anyhow::Result<Outcome> {
     let begin = Instant::now() + duration / 10;
     let end = begin + duration;
-    let tasks: Vec<_> = (0..connections)
-        .map(|_| tokio::spawn(one(server, request.to_vec(), begin, end)))
-        .collect();
+    let tasks: Vec<_> = (0..connections).map(|_| tokio::spawn(one(server, request.to_vec(), begin, end))).collect();
     let mut latencies = Histogram::new_with_bounds(1, LONGEST, 3)?;
     for task in tasks {
         latencies.add(task.await??)?;

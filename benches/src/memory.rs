@@ -31,7 +31,9 @@ pub async fn measure(system: &System, idle: f64, present: usize, figures: &mut V
     println!("a million reads …");
     let mut reads = 0.0;
     while reads < 1e6 {
-        reads += load::run(system.address()?, &load::get("/v1/todos/todo-000007"), 16, Duration::from_secs(2)).await?.rate * 2.0;
+        reads +=
+            load::run(system.address()?, &load::get("/v1/todos/todo-000007"), 16, Duration::from_secs(2)).await?.rate
+                * 2.0;
     }
     figures.push(Figure::alone("RSS growth over a million reads", resident(pid)? - before, "MiB", Goal::AtMost(1.0)));
 
@@ -42,7 +44,14 @@ pub async fn measure(system: &System, idle: f64, present: usize, figures: &mut V
     #[expect(clippy::cast_precision_loss, reason = "megabytes")]
     let json = bytes as f64 * 100.0 / 1_048_576.0;
     let above = resident(pid)? - idle;
-    figures.push(Figure::against("RSS above idle with 100,000 todos", &[above], "MiB", "their business JSON", &[json], Goal::AtMost(1.5)));
+    figures.push(Figure::against(
+        "RSS above idle with 100,000 todos",
+        &[above],
+        "MiB",
+        "their business JSON",
+        &[json],
+        Goal::AtMost(1.5),
+    ));
     Ok(())
 }
 

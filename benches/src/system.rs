@@ -27,7 +27,10 @@ pub struct System {
 impl System {
     /// A cluster and a sidecar that owns Todos.
     pub async fn start(kafka: bool) -> anyhow::Result<Self> {
-        ensure!(!cfg!(debug_assertions), "figures of a debug build mean nothing: use `cargo xtask bench`, which builds for release");
+        ensure!(
+            !cfg!(debug_assertions),
+            "figures of a debug build mean nothing: use `cargo xtask bench`, which builds for release"
+        );
         let options = ClusterOptions { kafka, ..ClusterOptions::for_tests("bench") };
         let cluster = Cluster::start(options).await?;
         let kube = todos::client(&cluster.endpoints().kubeconfig).await?;

@@ -28,7 +28,14 @@ pub async fn measure(system: &System, rounds: usize, figures: &mut Vec<Figure>) 
         let straight = run(1, CREATES / 10, |number| api_server(system, name("e", number))).await?;
         added.push((through.1.as_secs_f64() - straight.1.as_secs_f64()) * 1000.0);
     }
-    figures.push(Figure::against("creates, 16 in flight: rate", &ours, "1/s", "direct client", &direct, Goal::AtLeast(0.95)));
+    figures.push(Figure::against(
+        "creates, 16 in flight: rate",
+        &ours,
+        "1/s",
+        "direct client",
+        &direct,
+        Goal::AtLeast(0.95),
+    ));
     figures.push(Figure::alone("create, one at a time: added p50", median(&added), "ms", Goal::AtMost(0.3)));
     println!("deleting what was written …");
     let api = todos::api(&system.kube, NAMESPACE);

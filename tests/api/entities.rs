@@ -83,7 +83,8 @@ fn preconditions_hold_or_the_write_is_refused() {
         put(first.clone(), changed.clone()).await?.expect(412)?;
 
         let patch = [("if-match", first.as_str()), ("content-type", "application/merge-patch+json")];
-        let refused = api.send(reqwest::Method::PATCH, "/v1/todos/milk", &patch, Some("{\"message\":\"x\"}".into())).await?;
+        let refused =
+            api.send(reqwest::Method::PATCH, "/v1/todos/milk", &patch, Some("{\"message\":\"x\"}".into())).await?;
         refused.expect(412)?;
         api.send(reqwest::Method::DELETE, "/v1/todos/milk", &[("if-match", &first)], None).await?.expect(412)?;
 
@@ -130,8 +131,11 @@ fn a_replace_keeps_what_others_wrote_beside_the_entity() {
         let annotations = seen.metadata.annotations.unwrap_or_default();
         assert_eq!(annotations.get("example.com/note").map(String::as_str), Some("keep me"));
 
-        // A replace replaces: what is left out is gone.
+        // Labels that are not spoken of stay; labels that are given are all there are.
         let body = json!({"when": "2031-01-01T10:00:00Z", "message": "three"});
+        let replaced = sidecar.api.put("/v1/todos/milk", &body).await?.expect(200)?;
+        assert_eq!(replaced.body["meta"]["labels"], json!({"shop": "corner"}));
+        let body = json!({"when": "2031-01-01T10:00:00Z", "message": "three", "meta": {"labels": {}}});
         let replaced = sidecar.api.put("/v1/todos/milk", &body).await?.expect(200)?;
         assert_eq!(replaced.body["meta"]["labels"], json!({}));
         Ok(())
@@ -189,7 +193,9 @@ fn a_refusal_names_the_place_in_the_apps_own_words() {
         let sidecar = world.sidecar().await?;
         let post = async |body: serde_json::Value| sidecar.api.post("/v1/todos", &body).await;
 
-        let unknown = post(json!({"id": "a", "when": "2030-01-01T10:00:00Z", "message": "x", "colour": "red"})).await?.expect(400)?;
+        let unknown = post(json!({"id": "a", "when": "2030-01-01T10:00:00Z", "message": "x", "colour": "red"}))
+            .await?
+            .expect(400)?;
         assert_eq!(unknown.header("content-type"), "application/problem+json");
         assert_eq!(unknown.body["errors"][0]["pointer"], "/colour", "{}", unknown.body);
 
@@ -204,7 +210,8 @@ fn a_refusal_names_the_place_in_the_apps_own_words() {
         assert!(matches!(name.status.as_u16(), 400 | 422), "{name:?}");
         assert_eq!(name.body["errors"][0]["pointer"], "/id", "{}", name.body);
 
-        let twice = sidecar.api.send(reqwest::Method::POST, "/v1/todos", &[], Some(r#"{"id":"a","id":"b"}"#.into())).await?;
+        let twice =
+            sidecar.api.send(reqwest::Method::POST, "/v1/todos", &[], Some(r#"{"id":"a","id":"b"}"#.into())).await?;
         twice.expect(400)?;
         let large = json!({"id": "a", "when": "2030-01-01T10:00:00Z", "message": "x".repeat(1 << 20)});
         let large = post(large).await?.expect(413)?;

@@ -11,7 +11,9 @@ use crate::world::{run, shared};
 fn reads_go_on_while_the_api_server_is_away() {
     run("api_server_away", async |world| {
         let Some(cluster) = shared().cluster() else {
-            anyhow::bail!("this test cuts the way to the API server: run it without KUBECONFIG, so that it starts its own");
+            anyhow::bail!(
+                "this test cuts the way to the API server: run it without KUBECONFIG, so that it starts its own"
+            );
         };
         let proxy = cluster.proxy(Part::ApiServer).await?;
         let settings = Settings::new(proxy.kubeconfig()).owned_todos(&world.ns, &world.topic).kafka(&world.brokers);
@@ -51,7 +53,8 @@ fn a_crd_that_comes_later_is_waited_for() {
     run("crd_later", async |world| {
         let group = format!("{}.test.k8sasbackend.com", e2e::program::unique());
         let crd = todos::CRD.replace("k8sasbackend.com", &group);
-        let kind = json!({"apiVersion": format!("{group}/v1"), "kind": "Todo", "owned": true, "namespaces": [world.ns]});
+        let kind =
+            json!({"apiVersion": format!("{group}/v1"), "kind": "Todo", "owned": true, "namespaces": [world.ns]});
         let settings = Settings::new(&world.kubeconfig).kind(kind);
         let sidecar = e2e::sidecar::Sidecar::spawn(&world.scratch, &settings).await?;
         wait::until("readiness to name what is missing", wait::LIMIT, || async {

@@ -61,7 +61,8 @@ fn every_change_is_a_record_whoever_made_it() {
         assert!(first.headers.get(header::TIME).is_some_and(|time| time.ends_with('Z')), "{:?}", first.headers);
         assert!(!first.headers.contains_key(header::SKIPPED), "{:?}", first.headers);
 
-        let messages: Vec<_> = records.iter().filter_map(|record| record.value.as_ref()).map(|value| &value["message"]).collect();
+        let messages: Vec<_> =
+            records.iter().filter_map(|record| record.value.as_ref()).map(|value| &value["message"]).collect();
         assert_eq!(messages, ["one", "two", "three", "three"], "a deletion carries the last known entity");
         let partitions: Vec<_> = records.iter().map(|record| record.partition).collect();
         assert!(partitions.iter().all(|partition| *partition == partitions[0]), "one key, one partition");
@@ -83,6 +84,7 @@ fn what_exists_before_the_first_start_is_a_snapshot() {
     run("first_start", async |world| {
         todos::create(&world.kube, &world.ns, "before", "one").await?;
         let sidecar = world.sidecar().await?;
+        topic::until(&world.brokers, &world.topic, "what was there", |records| records.len() == 1).await?;
         todos::create(&world.kube, &world.ns, "after", "one").await?;
         let records = topic::until(&world.brokers, &world.topic, "both", |records| records.len() >= 2).await?;
         assert_eq!(story(&records, &format!("{}/before", world.ns)), ["snapshot"]);

@@ -60,7 +60,8 @@ fn a_schema_that_clashes_with_the_entity_shape_is_refused_with_the_reason() {
     run("schema_clash", async |world| {
         let group = format!("{}.test.k8sasbackend.com", e2e::program::unique());
         let crd = todos::CRD.replace("k8sasbackend.com", &group).replace("              done:", "              id:");
-        let crd = crd.replace("self.done", "self.id").replace("oldSelf.done", "oldSelf.id").replace(".spec.done", ".spec.id");
+        let crd =
+            crd.replace("self.done", "self.id").replace("oldSelf.done", "oldSelf.id").replace(".spec.done", ".spec.id");
         let crd = crd.replace("fieldPath: .done", "fieldPath: .id");
         todos::install(&world.kube, &crd).await?;
         let kind = json!({"apiVersion": format!("{group}/v1"), "kind": "Todo", "namespaces": [world.ns]});

@@ -41,7 +41,8 @@ where
         let cluster = shared();
         let endpoints = cluster.endpoints();
         let brokers = endpoints.kafka.clone().expect("the shared cluster has Kafka");
-        let world = World::new(test, endpoints.kubeconfig.clone(), brokers).await.expect("failed to make the test's world");
+        let world =
+            World::new(test, endpoints.kubeconfig.clone(), brokers).await.expect("failed to make the test's world");
         world.judge(body).await;
     });
 }
@@ -55,7 +56,8 @@ pub(crate) fn shared() -> &'static Provided {
         std::thread::Builder::new()
             .name("cluster".into())
             .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
                 let provided = runtime.block_on(async {
                     let provided = devcluster::provided_or_started(ClusterOptions::for_tests("api")).await?;
                     let kube = todos::client(&provided.endpoints().kubeconfig).await?;

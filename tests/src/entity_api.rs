@@ -110,7 +110,8 @@ impl Client {
     /// # Errors
     /// When no answer comes.
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
-        self.send(Method::PATCH, path, &[("content-type", "application/merge-patch+json")], Some(body.to_string())).await
+        self.send(Method::PATCH, path, &[("content-type", "application/merge-patch+json")], Some(body.to_string()))
+            .await
     }
 
     /// DELETE.

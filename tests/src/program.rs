@@ -60,7 +60,13 @@ impl Scratch {
             let log = std::fs::read_to_string(&path).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let last = lines.get(lines.len().saturating_sub(60)..).unwrap_or_default();
-            text.push_str(&format!("--- {} (last {} of {} lines)\n{}\n", path.display(), last.len(), lines.len(), last.join("\n")));
+            text.push_str(&format!(
+                "--- {} (last {} of {} lines)\n{}\n",
+                path.display(),
+                last.len(),
+                lines.len(),
+                last.join("\n")
+            ));
         }
         text
     }

@@ -3,7 +3,8 @@
 use crate::tree::{files, none, root, sources};
 
 /// Paths and hosts that belong to somebody's machine, cut so that this file does not hold them itself.
-const PRIVATE: [&str; 6] = ["/wo|rk/", "/ro|ot/", "proxy.go|lang.org", "index.cra|tes.io", "repo.mav|en", "deb.deb|ian.org"];
+const PRIVATE: [&str; 6] =
+    ["/wo|rk/", "/ro|ot/", "proxy.go|lang.org", "index.cra|tes.io", "repo.mav|en", "deb.deb|ian.org"];
 
 #[test]
 fn every_link_leads_somewhere() {
@@ -23,13 +24,16 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn every_invariant_is_a_test_of_that_name() {
-    let architecture = std::fs::read_to_string(root().join("docs/architecture.md")).expect("docs/architecture.md exists");
+    let architecture =
+        std::fs::read_to_string(root().join("docs/architecture.md")).expect("docs/architecture.md exists");
     let section = architecture.split("## Invariants").nth(1).expect("docs/architecture.md has a section Invariants");
     let section = section.split("\n## ").next().unwrap_or(section);
     let names: Vec<&str> = section
         .lines()
         .filter(|line| line.starts_with("- "))
-        .map(|line| line.split('`').nth(1).unwrap_or_else(|| panic!("an invariant names its test in backticks: {line}")))
+        .map(|line| {
+            line.split('`').nth(1).unwrap_or_else(|| panic!("an invariant names its test in backticks: {line}"))
+        })
         .collect();
     assert!(names.len() >= 5, "the section lists the invariants, found only {names:?}");
     let sources = sources();
