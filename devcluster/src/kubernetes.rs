@@ -5,9 +5,9 @@ use crate::artifact::Artifact;
 use crate::certificates::{Certificates, write};
 use crate::cluster::Part;
 use crate::error::Error;
+use crate::http::HttpClient;
 use crate::ports::Port;
 use crate::process::Plan;
-use crate::http::HttpClient;
 use crate::readiness::Readiness;
 use crate::site::Site;
 
@@ -87,7 +87,7 @@ impl Kubernetes {
         })
     }
 
-    /// Ready means that it serves and that the ServiceAccount `default` of the namespace `default`, which it makes,
+    /// Ready means that its controllers work and that the ServiceAccount `default` of the namespace `default`, which it makes,
     /// is there: until then no pod and no token could be made in that namespace.
     pub(crate) fn controller_manager(&self, site: &Site, certificates: &Certificates) -> Result<Plan, Error> {
         let file = |name: &str| certificates.path(name);
@@ -110,15 +110,13 @@ impl Kubernetes {
             format!("--cluster-signing-cert-file={}", file("ca.crt")),
             format!("--cluster-signing-key-file={}", file("ca.key")),
         ];
-        let urls = vec![
-            format!("https://127.0.0.1:{}/healthz", self.controller_manager.number()),
-            format!("{}/api/v1/namespaces/default/serviceaccounts/default", self.url()),
-        ];
+        let report = format!("https://127.0.0.1:{}/healthz?verbose", self.controller_manager.number());
+        let object = format!("{}/api/v1/namespaces/default/serviceaccounts/default", self.url());
         Ok(Plan {
             part: Part::ControllerManager,
             port: self.controller_manager.number(),
             launch: site.launch(Part::ControllerManager, site.toolbox.path(Artifact::ControllerManager)?, arguments),
-            readiness: Readiness::Http { client: HttpClient::admin(certificates)?, urls },
+            readiness: Readiness::Controllers { client: HttpClient::admin(certificates)?, report, object },
             included: true,
         })
     }

@@ -16,6 +16,11 @@ const CHECK: Duration = Duration::from_secs(2);
 pub(crate) enum Readiness {
     /// Every one of the addresses answers 200.
     Http { client: HttpClient, urls: Vec<String> },
+    /// The controller manager reports on its controllers, and an object that one of them makes is there.
+    ///
+    /// It answers 200 well before it has built its controllers, and if it loses the API server in between, it ends.
+    /// Its report grows from nothing to all of them at the moment when that is over.
+    Controllers { client: HttpClient, report: String, object: String },
     /// The broker names at least one broker of its cluster, which it does once it is registered.
     Kafka { address: String },
 }
@@ -25,6 +30,9 @@ impl Readiness {
     pub(crate) async fn check(&self) -> Result<(), String> {
         let answer = match self {
             Self::Http { client, urls } => tokio::time::timeout(CHECK, check_http(client, urls)).await,
+            Self::Controllers { client, report, object } => {
+                tokio::time::timeout(CHECK, check_controllers(client, report, object)).await
+            }
             Self::Kafka { address } => tokio::time::timeout(CHECK, check_kafka(address)).await,
         };
         answer.unwrap_or_else(|_| Err(format!("no answer within {CHECK:?}")))
@@ -40,6 +48,12 @@ async fn check_http(client: &HttpClient, urls: &[String]) -> Result<(), String> 
         }
     }
     Ok(())
+}
+
+async fn check_controllers(client: &HttpClient, report: &str, object: &str) -> Result<(), String> {
+    check_http(client, &[report.to_owned(), object.to_owned()]).await?;
+    let (_, told) = client.get(report).await?;
+    if told.contains("namespace-controller") { Ok(()) } else { Err("it has not built its controllers yet".into()) }
 }
 
 /// A Metadata request, version 1, for no topic. Its answer begins with the brokers that are registered and unfenced:
