@@ -11,6 +11,7 @@ pub mod feed;
 pub mod fields;
 pub mod filter;
 mod fnv;
+pub mod followed;
 pub mod index;
 pub mod kind;
 pub mod ledger;
