@@ -182,3 +182,14 @@ fn the_reference_lists_every_setting_with_its_default() {
     }
     assert!(!page.contains("|  |\n"), "a setting without a description:\n{page}");
 }
+
+#[test]
+fn the_entity_api_listens_on_loopback_only() {
+    for open in ["0.0.0.0:3600", "[::]:3600", "10.0.0.7:3600", "192.168.1.1:0", "[::ffff:127.0.0.1]:3600"] {
+        let message = load(TODO, &[("KAB_API__ADDRESS", open)], &[]).unwrap_err();
+        assert!(message.contains("is not a loopback address"), "{open}: {message}");
+    }
+    for loopback in ["127.0.0.1:0", "127.0.0.2:3600", "[::1]:3600"] {
+        assert_eq!(load(TODO, &[("KAB_API__ADDRESS", loopback)], &[]).unwrap().api.to_string(), loopback);
+    }
+}
