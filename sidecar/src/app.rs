@@ -61,6 +61,7 @@ impl App {
     /// # Errors
     /// When an address cannot be bound, or no Kubernetes client can be made of the configuration.
     pub async fn build(config: Config, environment: &BTreeMap<String, String>) -> Result<Self, AppError> {
+        config.kafka.as_ref().map(bridge::check).transpose()?;
         let connection = kubernetes::connect(config.kubeconfig.as_deref(), environment).await?;
         let server = Server::bind(config.api).await?;
         let (api, admin_address) = (server.address(), config.admin);
@@ -121,7 +122,7 @@ impl Parts {
             waiting.push(cache.clone());
             let (handle, attachments) = informer::attachments();
             let informer = FollowLater {
-                client: self.connection.client.clone(),
+                connection: self.connection.clone(),
                 part: cache,
                 metrics: self.informers.clone(),
                 attachments,
@@ -188,7 +189,7 @@ fn title(kind: &str, scope: &Scope, scopes: usize) -> String {
 
 /// An informer of a kind that is not found yet.
 struct FollowLater {
-    client: kube::Client,
+    connection: Connection,
     part: runtime::readiness::Part,
     metrics: informer::Metrics,
     attachments: Attachments,
@@ -199,7 +200,7 @@ impl FollowLater {
     async fn run(self, finding: watch::Receiver<Option<Found>>, stop: CancellationToken) -> Result<(), AppError> {
         let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
         self.part.down("filling");
-        let Self { client, part, metrics, attachments, .. } = self;
+        let Self { connection: Connection { client, .. }, part, metrics, attachments, .. } = self;
         let Ok(()) = Informer { client, kind, view, attachments, part, metrics }.run(stop).await;
         Ok(())
     }

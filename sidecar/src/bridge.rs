@@ -67,6 +67,15 @@ pub enum BridgeError {
     Informer(#[from] Ended),
 }
 
+/// Whether librdkafka knows the properties: asked at start, before any kind is found.
+///
+/// # Errors
+/// [`BridgeError::Property`], which is a fault of the configuration.
+pub fn check(kafka: &KafkaConfig) -> Result<(), BridgeError> {
+    let (unheard, _) = mpsc::channel(1);
+    Clients::new(kafka, "kab".to_owned(), unheard).check().map_err(wrong_property)
+}
+
 /// What a broadcast is made of.
 pub struct Setting {
     /// How to reach Kafka, and what a crash may cost.
@@ -218,7 +227,11 @@ impl Broadcast {
                     continue;
                 }
             };
+            let sent = matches!(input, Input::Sent(_));
             self.step(input).await?;
+            if sent {
+                self.measure();
+            }
         }
         self.drain().await
     }

@@ -14,6 +14,8 @@ pub mod compare;
 pub mod position;
 pub mod readback;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 pub(crate) mod testing;
 
 use std::collections::VecDeque;

@@ -22,6 +22,9 @@ pub enum AppError {
     /// The admin server's address is taken.
     #[error("{0} (admin.address)")]
     Admin(#[source] AdminError),
+    /// A Kafka property is wrong.
+    #[error(transparent)]
+    Kafka(#[from] BridgeError),
     /// A kind clashes with the business shape.
     #[error("failed to serve a kind: {0}")]
     Unservable(#[source] DiscoveryError),
