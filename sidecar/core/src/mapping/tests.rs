@@ -1,3 +1,5 @@
+//! Objects and the entities that are cut out of them, as tables and as properties.
+
 use super::*;
 use crate::kind::tests::{config_map, todo};
 

@@ -1,3 +1,5 @@
+//! The API server's own refusals, and the problems that they become.
+
 use serde_json::json;
 
 use super::*;

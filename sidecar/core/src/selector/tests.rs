@@ -1,3 +1,5 @@
+//! Label selectors: what they match, and what is told of those that are none.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

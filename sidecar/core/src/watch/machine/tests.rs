@@ -1,3 +1,5 @@
+//! The watch protocol: scenarios one by one, and random histories against a model of the API server.
+
 use super::*;
 use crate::cache::tests::state;
 
