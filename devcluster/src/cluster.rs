@@ -15,12 +15,12 @@ use crate::certificates::Certificates;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::etcd::Etcd;
+use crate::http::HttpClient;
 use crate::kafka::Kafka;
 use crate::kubernetes::Kubernetes;
 use crate::ports::Port;
 use crate::process::{Plan, Process};
 use crate::proxy::{Proxy, Toxiproxy, kubeconfig_path};
-use crate::http::HttpClient;
 use crate::roster::Roster;
 use crate::site::Site;
 

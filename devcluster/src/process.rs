@@ -195,3 +195,43 @@ impl Process {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+
+    async fn start(script: &str) -> Error {
+        let directory = std::env::temp_dir().join(format!("devcluster-process-{:?}", std::thread::current().id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            directory: directory.clone(),
+            variables: vec![],
+            environment: Environment::of_this_process(),
+            log: directory.join("log"),
+        };
+        // Nobody answers there, so only the end of the process ends the wait.
+        let readiness = Readiness::Kafka { address: "127.0.0.1:1".into() };
+        let roster = Arc::new(Roster::new(&directory, "test".into(), "kubectl".into()).unwrap());
+        let plan = Plan { part: Part::Kafka, port: 20_999, launch, readiness, included: true };
+        let error = Process::new(plan, roster).start().await.unwrap_err();
+        std::fs::remove_dir_all(directory).unwrap();
+        error
+    }
+
+    #[tokio::test]
+    async fn a_port_that_was_snatched_away_is_told_from_other_failures() {
+        let error = start("echo 'java.net.BindException: Address already in use'; exit 1").await;
+        assert!(matches!(error, Error::PortTaken { part: Part::Kafka, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_while_starting_shows_its_last_words() {
+        let message = start("echo 'no space left on device' >&2; exit 7").await.to_string();
+        for word in ["kafka", "exit status: 7", "no space left on device"] {
+            assert!(message.contains(word), "{word:?} is not in: {message}");
+        }
+    }
+}

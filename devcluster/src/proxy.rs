@@ -12,9 +12,9 @@ use tokio::sync::OwnedMutexGuard;
 use crate::artifact::Artifact;
 use crate::cluster::{Endpoints, Part};
 use crate::error::Error;
+use crate::http::HttpClient;
 use crate::ports::Port;
 use crate::process::Plan;
-use crate::http::HttpClient;
 use crate::readiness::Readiness;
 use crate::site::Site;
 
@@ -157,12 +157,7 @@ impl Proxy {
     }
 }
 
-async fn request(
-    client: &HttpClient,
-    method: Method,
-    url: &str,
-    body: Option<&Value>,
-) -> Result<Value, String> {
+async fn request(client: &HttpClient, method: Method, url: &str, body: Option<&Value>) -> Result<Value, String> {
     let answer = tokio::time::timeout(CONTROL, client.send(method, url, body)).await;
     let (status, text) = answer.map_err(|_| format!("{url} did not answer within {CONTROL:?}"))??;
     if !status.is_success() {
