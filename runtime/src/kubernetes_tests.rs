@@ -15,9 +15,7 @@ fn kubeconfig(replace: &str, with: &str) -> String {
 }
 
 async fn connect_with(name: &str, text: &str) -> Result<Connection, ConnectError> {
-    let folder = std::env::temp_dir().join(format!("kab-kubeconfig-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join(name);
+    let file = std::env::temp_dir().join(format!("kab-kubeconfig-{}-{name}", std::process::id()));
     std::fs::write(&file, text).unwrap();
     let result = connect(Some(&file), &BTreeMap::new()).await;
     std::fs::remove_file(&file).unwrap();
