@@ -9,6 +9,7 @@ mod body;
 mod conditions;
 mod context;
 mod docs;
+mod events;
 mod guard;
 mod metrics;
 mod parameters;
@@ -16,6 +17,7 @@ mod read;
 mod route;
 mod service;
 mod write;
+mod steady;
 
 use std::convert::Infallible;
 use std::io;
@@ -34,12 +36,16 @@ use tokio_util::task::TaskTracker;
 pub use metrics::Metrics;
 pub use service::Api;
 
+use steady::Steady;
 /// The app and a few tools beside it; each connection costs some kilobytes. More than these wait to be accepted.
 const CONNECTIONS: usize = 1024;
 /// Between accepting a connection, or the answer before, and a whole head: also how long an idle connection is kept.
 const HEADER_TIME: Duration = Duration::from_secs(75);
 
 /// Why the entity API cannot be served.
+/// How long a caller may take nothing of an answer that it asked for.
+const STALL: Duration = Duration::from_secs(15);
+
 #[derive(Debug, thiserror::Error)]
 #[error("failed to bind the entity API to {address} (api.address): {source}")]
 pub struct BindError {
@@ -116,13 +122,14 @@ impl Server {
 
 async fn serve(stream: TcpStream, api: Arc<Api>, stop: CancellationToken) {
     let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(api.answer(request).await) }
+    let ending = stop.clone();
+        let (api, stop) = (Arc::clone(&api), ending.clone());
+        async move { Ok::<_, Infallible>(api.answer(request, stop).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Steady::new(stream, STALL)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -137,4 +144,6 @@ async fn serve(stream: TcpStream, api: Arc<Api>, stop: CancellationToken) {
 }
 
 #[cfg(test)]
+#[cfg(test)]
+mod events_tests;
 mod tests;

@@ -1,16 +1,16 @@
 //! What one informer knows, shared: it writes, the entity API reads and adds the answers to its own writes.
 //!
-//! A [`View`] is one watch's [`Cache`] behind a lock that is never held across an await; a [`KindView`] is all views of a kind, one for each
+//! A [`View`] is one watch's cache behind a lock that is never held across an await; a [`KindView`] is all views of a kind, one for each
 //! namespace scope. Nothing here asks the API server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use sidecar_core::cache::Cache;
 use sidecar_core::entity::{Entity, Key};
 use sidecar_core::feed::Delta;
 use sidecar_core::fields::Fields;
+use sidecar_core::followed::{Cursor, Event, Followed, Position};
 use sidecar_core::list::Gathered;
 use sidecar_core::query::ListQuery;
 use sidecar_core::version::Version;
@@ -27,7 +27,7 @@ pub struct View {
 
 #[derive(Debug, Default)]
 struct State {
-    cache: Cache,
+    followed: Followed,
     filled: bool,
     /// When the cache was last known to be current.
     confirmed: Option<Instant>,
@@ -40,6 +40,8 @@ pub struct Size {
     pub entities: usize,
     /// Bytes held.
     pub bytes: usize,
+    /// Bytes of past changes, held for followers.
+    pub history: usize,
 }
 
 impl View {
@@ -55,45 +57,65 @@ impl View {
 
     /// The informer has the whole state.
     pub fn fill(&self, version: Version, entities: Vec<Arc<Entity>>, now: Instant) {
-        self.follow(now, |state| {
-            state.cache.replace(version, entities);
+        self.change(now, |state| {
+            state.followed.replace(version, entities);
             state.filled = true;
         });
     }
 
     /// The informer was told of a change.
     pub fn observe(&self, delta: &Delta, now: Instant) {
-        self.follow(now, |state| state.cache.observe(delta));
+        self.change(now, |state| state.followed.observe(delta));
     }
 
     /// The informer was told how far its watch has come.
     pub fn bookmark(&self, version: Version, now: Instant) {
-        self.follow(now, |state| state.cache.bookmark(version));
+        self.change(now, |state| state.followed.bookmark(version));
     }
 
-    fn follow(&self, now: Instant, change: impl FnOnce(&mut State)) {
+    fn change(&self, now: Instant, change: impl FnOnce(&mut State)) {
         let version = {
             let mut state = self.state.write();
             change(&mut state);
             state.confirmed = Some(now);
-            state.cache.version()
+            state.followed.cache().version()
         };
         self.progress.send_replace(version);
     }
 
     /// The answer to one of our own writes, or to a read at the API server.
     pub fn written(&self, entity: Arc<Entity>) {
-        self.state.write().cache.written(entity);
+        self.state.write().followed.written(entity);
     }
 
     /// The answer to one of our own deletes that removed the entity at once.
     pub fn deleted(&self, key: &Key, uid: &str, now: Instant) {
-        self.state.write().cache.deleted(key, uid, now);
+        self.state.write().followed.deleted(key, uid, now);
     }
 
     /// The entity as last known.
     pub fn find(&self, key: &Key) -> Option<Arc<Entity>> {
-        self.state.read().cache.find(key).cloned()
+        self.state.read().followed.cache().find(key).cloned()
+    }
+
+    /// What the watch has told that there is, and the place behind it: what follows from there joins without a gap and without repetition.
+    pub fn follow(&self) -> (Vec<Arc<Entity>>, Cursor) {
+        self.state.write().followed.follow()
+    }
+
+    /// The place behind what a follower has, if that is still known.
+    pub fn resume(&self, position: Position) -> Option<Cursor> {
+        self.state.read().followed.resume(position)
+    }
+
+    /// At most `most` events behind a place, and the place behind them; `None` when the follower has to start over.
+    pub fn after(&self, cursor: Cursor, most: usize) -> Option<(Vec<Arc<Event>>, Cursor)> {
+        self.state.read().followed.after(cursor, most)
+    }
+
+    /// Changes whenever there may be something to tell.
+    pub fn progress(&self) -> watch::Receiver<Version> {
+        self.progress.subscribe()
     }
 
     /// Whether the informer has listed everything once.
@@ -109,7 +131,8 @@ impl View {
     /// What it holds.
     pub fn size(&self) -> Size {
         let state = self.state.read();
-        Size { entities: state.cache.len(), bytes: state.cache.bytes() }
+        let cache = state.followed.cache();
+        Size { entities: cache.len(), bytes: cache.bytes(), history: state.followed.history_bytes() }
     }
 
     /// Returns once the watch has come to `version`, or the entity of `key` has.
@@ -168,7 +191,7 @@ impl KindView {
     /// Indexes the fields that the kind's schema declares as selectable.
     pub fn index_by(&self, fields: &Arc<Fields>) {
         for view in self.views.iter() {
-            view.state.write().cache.index_by(Arc::clone(fields));
+            view.state.write().followed.cache_mut().index_by(Arc::clone(fields));
         }
     }
 
@@ -182,7 +205,7 @@ impl KindView {
         let mut listing = Listing { gathered: Gathered::default(), age: Duration::ZERO };
         for view in reached {
             let state = view.state.read();
-            listing.gathered.gather(&state.cache, query);
+            listing.gathered.gather(state.followed.cache(), query);
             let age = state.confirmed.map_or(Duration::ZERO, |confirmed| now.saturating_duration_since(confirmed));
             listing.age = listing.age.max(age);
         }

@@ -103,7 +103,7 @@ impl Followed {
         self.settle(key, told);
     }
 
-    /// What the watch has told that there is, in key order but for the few of which the cache shows nothing; and the place behind it. What
+    /// What the watch has told that there is, in key order but for the few of which the cache shows something else; and the place behind it. What
     /// comes behind that place ([`Followed::after`]) follows without a gap and without repetition.
     pub fn follow(&mut self) -> (Vec<Arc<Entity>>, Cursor) {
         let version = self.cache.version();

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod cache;
 pub mod entity;
 pub mod envelope;
+pub mod events;
 pub mod feed;
 pub mod fields;
 pub mod filter;

@@ -49,6 +49,9 @@ impl Collector for CacheMetrics {
         // Gauges are numbers of entities and bytes, far below where a double loses the last digit.
         self.gauge(encoder, "kab_cache_entities", "Entities in the cache", |view| Some(view.size().entities as f64))?;
         self.gauge(encoder, "kab_cache_bytes", "Bytes of the cache", |view| Some(view.size().bytes as f64))?;
+        self.gauge(encoder, "kab_history_bytes", "Bytes of past changes, for readers of events", |view| {
+            Some(view.size().history as f64)
+        })?;
         self.gauge(encoder, "kab_cache_age_seconds", "Since the cache was last known to be current", |view| {
             view.age(now).map(|age| age.as_secs_f64())
         })

@@ -6,6 +6,7 @@ use hyper::{Method, StatusCode};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -19,6 +20,22 @@ const SECONDS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0
 pub struct Metrics {
     requests: Family<Labels, Counter>,
     seconds: Family<VerbLabels, Histogram>,
+    streams: Family<StreamLabels, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StreamLabels {
+    kind: String,
+}
+
+/// A reader of events, counted until it goes.
+#[derive(Debug)]
+pub(super) struct OpenStream(Gauge);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,6 +58,7 @@ pub(super) enum Verb {
     docs,
     kinds,
     list,
+    watch,
     get,
     create,
     replace,
@@ -69,8 +87,12 @@ impl Verb {
 impl Metrics {
     /// Registers the counters.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics =
-            Self { requests: Family::default(), seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)) };
+        let metrics = Self {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            streams: Family::default(),
+        };
+        registry.register("kab_api_event_streams", "Readers of events that are connected", metrics.streams.clone());
         registry.register("kab_api_requests", "Requests to the entity API", metrics.requests.clone());
         registry.register("kab_api_request_seconds", "Time until the entity API's answer", metrics.seconds.clone());
         metrics
@@ -82,3 +104,9 @@ impl Metrics {
         self.seconds.get_or_create(&VerbLabels { kind: labels.kind, verb }).observe(took.as_secs_f64());
     }
 }
+
+    pub(super) fn stream(&self, kind: &str) -> OpenStream {
+        let gauge = self.streams.get_or_create_owned(&StreamLabels { kind: kind.to_owned() });
+        gauge.inc();
+        OpenStream(gauge)
+    }

@@ -139,7 +139,12 @@ fn one(entity: &Entity, context: &Context) -> Outcome {
 }
 
 /// `At-Least-Version`.
-async fn wait(served: &Served, context: &Context, ns: Option<&str>, key: Option<&Key>) -> Result<(), Box<Fault>> {
+pub(super) async fn wait(
+    served: &Served,
+    context: &Context,
+    ns: Option<&str>,
+    key: Option<&Key>,
+) -> Result<(), Box<Fault>> {
     let Some(version) = context.at_least else { return Ok(()) };
     let reached = served.view.reached(version, ns, key);
     tokio::time::timeout(context.wait, reached).await.map_err(|_| {
@@ -153,6 +158,6 @@ fn missing(served: &Served, key: &Key) -> Box<Fault> {
     Problem::new(Code::NotFound, format!("there is no {} {:?}", served.kind.noun(), &*key.id)).into()
 }
 
-fn not_filled(served: &Served) -> Box<Fault> {
+pub(super) fn not_filled(served: &Served) -> Box<Fault> {
     Fault::unavailable(format!("the cache of {} is not filled yet", served.kind.plural), FILL_SECONDS)
 }

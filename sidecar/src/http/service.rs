@@ -3,13 +3,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use contract::problem::{Code, Problem};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
+use sidecar_core::write::status;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-use super::answer::{Answer, Fault, Outcome};
+use super::answer::{Fault, Outcome};
 use super::context::Context;
 use super::docs;
+use super::events::{self, EventStream};
 use super::guard;
 use super::metrics::{Metrics, Verb};
 use super::route::{Route, route};
@@ -26,29 +32,37 @@ const INSTALL_SECONDS: u64 = 5;
 pub struct Api {
     pub(super) kinds: Arc<Kinds>,
     pub(super) store: Store,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
+    /// Places for readers of events.
+    pub(super) streams: Arc<Semaphore>,
 }
 
 impl Api {
     /// Over the kinds that are and will be found.
+/// What goes to the caller: whole, or events as they come.
+pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
+
     pub fn new(kinds: Arc<Kinds>, store: Store, metrics: Metrics) -> Self {
-        Self { kinds, store, metrics }
+        Self { kinds, store, metrics, streams: events::places() }
     }
 
-    /// Answers a request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Answer {
+    /// Answers a request. What never ends by itself ends with `stop`.
+    pub(super) async fn answer(&self, request: Request<Incoming>, stop: CancellationToken) -> Reply {
         let started = Instant::now();
         let path = request.uri().path().to_owned();
         let route = route(&path);
-        let verb = Verb::of(request.method(), route.as_ref());
+        let follows =
+            matches!(route, Some(Route::Collection { .. })) && events::wanted(request.method(), request.headers());
+        let verb = if follows { Verb::watch } else { Verb::of(request.method(), route.as_ref()) };
         let served = route.as_ref().and_then(|route| self.served(route));
         let kind = served.map_or("", |served| served.full_name.as_str());
-        let answer = match self.fulfil(request, route.as_ref(), served).await {
-            Ok(answer) => answer,
-            Err(fault) => fault.answer(&path),
+        let answer = match served.filter(|_| follows) {
+            Some(served) => self.events(served, request, stop).await.map(|answer| answer.map(Either::Right)),
+            None => self.fulfil(request, route.as_ref(), served).await.map(|answer| answer.map(Either::Left)),
         };
         self.metrics.request(kind, verb, answer.status(), started.elapsed());
         answer
+        let answer = answer.unwrap_or_else(|fault| fault.answer(&path).map(Either::Left));
     }
 
     fn served(&self, route: &Route) -> Option<&Served> {
@@ -63,6 +77,18 @@ impl Api {
         guard::check(request.headers(), request.uri().authority())?;
         let route = route.ok_or_else(|| nothing(request.uri().path()))?;
         let served = match (served, route) {
+    async fn events(
+        &self,
+        served: &Served,
+        request: Request<Incoming>,
+        stop: CancellationToken,
+    ) -> Result<Response<EventStream>, Box<Fault>> {
+        guard::check(request.headers(), request.uri().authority())?;
+        let context = Context::read(request.headers())?;
+        let asked = (request.method(), request.headers(), request.uri().query().unwrap_or_default());
+        self.follow(served, asked, &context, stop).await
+    }
+
             (_, Route::Kinds | Route::OpenApi | Route::Docs) => {
                 return match (request.method(), route) {
                     (&Method::GET | &Method::HEAD, Route::OpenApi) => Ok(self.openapi()),

@@ -16,13 +16,13 @@ use crate::view::{KindView, View};
 const JSON: &str = "content-type: application/json";
 const MERGE: &str = "content-type: application/merge-patch+json";
 
-struct Fixture {
-    address: SocketAddr,
-    log: Log,
-    views: Vec<Arc<View>>,
+pub(super) struct Fixture {
+    pub(super) address: SocketAddr,
+    pub(super) log: Log,
+    pub(super) views: Vec<Arc<View>>,
 }
 
-fn kind(group: &str, owned: bool) -> Kind {
+pub(super) fn kind(group: &str, owned: bool) -> Kind {
     Kind {
         group: group.to_owned(),
         version: "v1".to_owned(),
@@ -44,7 +44,7 @@ fn schema() -> Schema {
     Schema::from_openapi(&document, "a.b", "v1", "Todo").unwrap()
 }
 
-fn view(kind: &Kind, namespace: Option<&str>, version: u64, objects: &[String]) -> Arc<View> {
+pub(super) fn view(kind: &Kind, namespace: Option<&str>, version: u64, objects: &[String]) -> Arc<View> {
     let view = View::new(namespace.map(Arc::from));
     let entities = objects.iter().map(|object| Arc::new(mapping::entity(kind, object.as_bytes()).unwrap())).collect();
     view.fill(Version(version), entities, Instant::now());
@@ -52,7 +52,7 @@ fn view(kind: &Kind, namespace: Option<&str>, version: u64, objects: &[String]) 
 }
 
 /// Serves these kinds with these views.
-async fn serve(
+pub(super) async fn serve(
     kinds: Vec<(Kind, Vec<Arc<View>>)>,
     api_server: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
 ) -> Fixture {
@@ -72,42 +72,42 @@ async fn serve(
 }
 
 /// An owned kind in one namespace with one entity of version 5.
-async fn shop(api_server: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Fixture {
+pub(super) async fn shop(api_server: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Fixture {
     let kind = kind("a.b", true);
     let view = view(&kind, Some("shop"), 9, &[todo("milk", 5, "buy milk")]);
     serve(vec![(kind, vec![view])], api_server).await
 }
 
-fn unasked(asked: &Asked) -> Reply {
+pub(super) fn unasked(asked: &Asked) -> Reply {
     panic!("nobody should have asked: {asked:?}")
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub(super) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    fn detail(&self) -> String {
+    pub(super) fn detail(&self) -> String {
         self.json()["detail"].as_str().unwrap().to_owned()
     }
 }
 
 impl Fixture {
-    async fn ask(&self, line: &str, headers: &[&str], body: &str) -> Answer {
+    pub(super) async fn ask(&self, line: &str, headers: &[&str], body: &str) -> Answer {
         let mut text = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
         for header in headers {
             text.push_str(&format!("{header}\r\n"));
@@ -122,7 +122,7 @@ impl Fixture {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path}"), &[], "").await
     }
 }

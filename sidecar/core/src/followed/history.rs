@@ -23,6 +23,14 @@ pub struct Cursor {
     pub position: Position,
 }
 
+impl Cursor {
+    /// The same history, as far as `position`.
+    #[must_use]
+    pub fn at(self, position: Position) -> Self {
+        Self { position, ..self }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct History {
     events: VecDeque<Arc<Event>>,
