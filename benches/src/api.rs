@@ -17,7 +17,7 @@ const LISTED: usize = 1000;
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
 /// Measures everything.
-pub async fn measure(rounds: usize, with_memory: bool) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(rounds: usize, with_memory: bool) -> anyhow::Result<Vec<Figure>> {
     println!("starting the cluster and the sidecar …");
     let system = System::start(true).await?;
     let idle = memory::resident(system.sidecar.program.pid())?;

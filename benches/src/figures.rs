@@ -8,7 +8,7 @@ use serde::Serialize;
 /// How a figure's ratio (or value, where there is no reference) must lie to its goal.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "is", content = "goal")]
-pub enum Goal {
+pub(crate) enum Goal {
     /// At least so much.
     AtLeast(f64),
     /// At most so much.
@@ -19,31 +19,31 @@ pub enum Goal {
 
 /// One figure.
 #[derive(Debug, Clone, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// What was measured.
-    pub name: String,
+    pub(crate) name: String,
     /// The median of the runs.
-    pub value: f64,
+    pub(crate) value: f64,
     /// Its unit.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// What it is compared with, measured in the same run.
-    pub reference: Option<String>,
+    pub(crate) reference: Option<String>,
     /// Value by reference: the median of the ratios run by run.
-    pub ratio: Option<f64>,
+    pub(crate) ratio: Option<f64>,
     /// What is wanted of the ratio, or of the value where there is none.
-    pub goal: Option<String>,
+    pub(crate) goal: Option<String>,
     /// Whether it is reached.
-    pub met: Option<bool>,
+    pub(crate) met: Option<bool>,
 }
 
 impl Figure {
     /// A figure by itself.
-    pub fn alone(name: impl Into<String>, value: f64, unit: &'static str, goal: Goal) -> Self {
+    pub(crate) fn alone(name: impl Into<String>, value: f64, unit: &'static str, goal: Goal) -> Self {
         Self { name: name.into(), value, unit, reference: None, ratio: None, goal: text(goal), met: met(goal, value) }
     }
 
     /// Values of ours and of a reference, run by run in pairs.
-    pub fn against(
+    pub(crate) fn against(
         name: impl Into<String>,
         ours: &[f64],
         unit: &'static str,
@@ -82,7 +82,7 @@ fn text(goal: Goal) -> Option<String> {
 }
 
 /// The middle of the values; of none, 0.
-pub fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
@@ -99,7 +99,7 @@ fn short(value: f64) -> String {
 }
 
 /// The figures as a Markdown table.
-pub fn table(figures: &[Figure]) -> String {
+pub(crate) fn table(figures: &[Figure]) -> String {
     let mut text = String::from("| figure | value | reference | ratio | goal | met |\n|---|---|---|---|---|---|\n");
     for figure in figures {
         text.push_str(&format!(
@@ -120,7 +120,7 @@ pub fn table(figures: &[Figure]) -> String {
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn keep(root: &Path, name: &str, figures: &[Figure], write: bool) -> anyhow::Result<()> {
+pub(crate) fn keep(root: &Path, name: &str, figures: &[Figure], write: bool) -> anyhow::Result<()> {
     let folder = root.join("target/bench");
     std::fs::create_dir_all(&folder)?;
     let json = serde_json::to_string_pretty(&serde_json::json!({"figures": figures}))?;

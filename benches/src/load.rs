@@ -17,16 +17,16 @@ const LONGEST: u64 = 60_000_000;
 
 /// What a load did.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Answers a second.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// Time from a request's first byte sent to its answer's last byte read, in microseconds.
-    pub latencies: Histogram<u64>,
+    pub(crate) latencies: Histogram<u64>,
 }
 
 impl Outcome {
     /// A quantile of the latencies in milliseconds.
-    pub fn milliseconds(&self, quantile: f64) -> f64 {
+    pub(crate) fn milliseconds(&self, quantile: f64) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "microseconds below a minute are exact")]
         let micros = self.latencies.value_at_quantile(quantile) as f64;
         micros / 1000.0
@@ -34,7 +34,7 @@ impl Outcome {
 }
 
 /// A GET of `path` with a `Host` that every server here takes.
-pub fn get(path: &str) -> Vec<u8> {
+pub(crate) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
 }
 
@@ -42,7 +42,7 @@ pub fn get(path: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// When the server answers anything but a success, or not at all.
-pub async fn run(
+pub(crate) async fn run(
     server: SocketAddr,
     request: &[u8],
     connections: usize,

@@ -1,5 +1,6 @@
 //! Resident memory of the sidecar: idle, with many entities, and after a million reads.
 #![expect(clippy::print_stdout, reason = "progress of a benchmark")]
+#![expect(clippy::indexing_slicing, reason = "a member that a JSON value does not have is null, not a panic")]
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::load;
 use crate::system::System;
 
 /// The resident set of a process in MiB.
-pub fn resident(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn resident(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
@@ -19,7 +20,12 @@ pub fn resident(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// Fills the cache and looks.
-pub async fn measure(system: &System, idle: f64, present: usize, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+pub(crate) async fn measure(
+    system: &System,
+    idle: f64,
+    present: usize,
+    figures: &mut Vec<Figure>,
+) -> anyhow::Result<()> {
     let pid = system.sidecar.program.pid();
     figures.push(Figure::alone("RSS idle, Kafka producer connected", idle, "MiB", Goal::AtMost(14.0)));
     println!("10,000 todos …");

@@ -15,7 +15,11 @@ use tokio::net::TcpListener;
 ///
 /// # Errors
 /// When the port cannot be bound, or a header is none.
-pub async fn serve(body: Bytes, headers: &[(String, String)], ready: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    body: Bytes,
+    headers: &[(String, String)],
+    ready: impl FnOnce(SocketAddr),
+) -> anyhow::Result<()> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);

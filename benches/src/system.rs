@@ -14,19 +14,19 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// The namespace of the measured todos.
-pub const NAMESPACE: &str = "default";
+pub(crate) const NAMESPACE: &str = "default";
 
 /// The running system.
-pub struct System {
-    pub cluster: Cluster,
-    pub kube: kube::Client,
-    pub sidecar: Sidecar,
-    pub scratch: Scratch,
+pub(crate) struct System {
+    pub(crate) cluster: Cluster,
+    pub(crate) kube: kube::Client,
+    pub(crate) sidecar: Sidecar,
+    pub(crate) scratch: Scratch,
 }
 
 impl System {
     /// A cluster and a sidecar that owns Todos.
-    pub async fn start(kafka: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn start(kafka: bool) -> anyhow::Result<Self> {
         ensure!(
             !cfg!(debug_assertions),
             "figures of a debug build mean nothing: use `cargo xtask bench`, which builds for release"
@@ -46,7 +46,7 @@ impl System {
     }
 
     /// Creates todos `todo-FROM` to `todo-TO` straight at the API server, about 300 bytes each in the business shape.
-    pub async fn fill(&self, from: usize, to: usize) -> anyhow::Result<()> {
+    pub(crate) async fn fill(&self, from: usize, to: usize) -> anyhow::Result<()> {
         let message = "x".repeat(60);
         stream::iter(from..to)
             .map(|number| {
@@ -59,13 +59,13 @@ impl System {
     }
 
     /// The sidecar's address.
-    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
         let base = self.sidecar.api.base();
         base.strip_prefix("http://").unwrap_or(base).parse().context("the sidecar's address is none")
     }
 
     /// A bare hyper server that gives the same answer as the one given.
-    pub async fn reference(&self, answer: &Answer) -> anyhow::Result<Server> {
+    pub(crate) async fn reference(&self, answer: &Answer) -> anyhow::Result<Server> {
         let body = self.scratch.file("reference", "json");
         std::fs::write(&body, answer.body.to_string())?;
         let headers: Vec<(String, String)> = answer
@@ -80,14 +80,14 @@ impl System {
     }
 
     /// `kubectl proxy` on a free port.
-    pub async fn kubectl_proxy(&self) -> anyhow::Result<Server> {
+    pub(crate) async fn kubectl_proxy(&self) -> anyhow::Result<Server> {
         let mut command = Command::new(self.cluster.kubectl());
         command.args(["proxy", "--port=0"]).env("KUBECONFIG", &self.cluster.endpoints().kubeconfig);
         Server::start(command).await
     }
 
     /// Ends everything.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         drop(self.sidecar.terminate().await);
         drop(self.cluster.stop().await);
         self.scratch.remove();
@@ -95,8 +95,8 @@ impl System {
 }
 
 /// A server of somebody else, ended when it is dropped.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     _child: Child,
 }
 

@@ -15,7 +15,7 @@ use e2e::todos;
 const CREATES: usize = 2000;
 
 /// Measures rate with 16 in flight and the added median latency one at a time.
-pub async fn measure(system: &System, rounds: usize, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+pub(crate) async fn measure(system: &System, rounds: usize, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
     let (mut ours, mut direct, mut added) = (Vec::new(), Vec::new(), Vec::new());
     println!("creates through the sidecar and directly, {rounds} rounds …");
     for round in 0..rounds {

@@ -2,6 +2,8 @@
 //!
 //! One cluster for the whole binary; each test has a namespace and a topic of its own. Tests that stop or restart the API server or
 //! etcd start a control plane of their own.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "a failed test dumps its logs")]
 
 mod entities;
 mod history;

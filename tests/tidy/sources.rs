@@ -58,8 +58,13 @@ fn only_the_bridge_names_rdkafka() {
 #[test]
 fn only_the_gateways_name_the_kubernetes_api() {
     // The last one is the fake API server that the tests of gateways and drivers put beneath them.
-    let gateways =
-        ["sidecar/src/store", "sidecar/src/informer", "sidecar/src/leases", "sidecar/src/events", "sidecar/src/fake.rs"];
+    let gateways = [
+        "sidecar/src/store",
+        "sidecar/src/informer",
+        "sidecar/src/leases",
+        "sidecar/src/events",
+        "sidecar/src/fake.rs",
+    ];
     for library in ["kube", "k8s_openapi"] {
         none("the Kubernetes API is named by the gateways alone", strangers(library, &gateways));
     }

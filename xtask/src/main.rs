@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cluster;
 mod generate;
 
@@ -17,6 +18,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure: a release build against references in the same run.
+    Bench(bench::Options),
     /// A real cluster in the background: up, down, status, env, logs.
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -30,6 +33,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Bench(options) => bench::run(&options),
         Command::Cluster(command) => cluster::run(command),
         Command::Generate { check } => generate::run(check),
     };
