@@ -12,12 +12,13 @@ mod docs;
 mod events;
 mod guard;
 mod metrics;
+mod order;
 mod parameters;
 mod read;
 mod route;
 mod service;
-mod write;
 mod steady;
+mod write;
 
 use std::convert::Infallible;
 use std::io;
@@ -35,17 +36,17 @@ use tokio_util::task::TaskTracker;
 
 pub use metrics::Metrics;
 pub use service::Api;
-
 use steady::Steady;
+
 /// The app and a few tools beside it; each connection costs some kilobytes. More than these wait to be accepted.
 const CONNECTIONS: usize = 1024;
 /// Between accepting a connection, or the answer before, and a whole head: also how long an idle connection is kept.
 const HEADER_TIME: Duration = Duration::from_secs(75);
 
-/// Why the entity API cannot be served.
 /// How long a caller may take nothing of an answer that it asked for.
 const STALL: Duration = Duration::from_secs(15);
 
+/// Why the entity API cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to bind the entity API to {address} (api.address): {source}")]
 pub struct BindError {
@@ -121,8 +122,8 @@ impl Server {
 }
 
 async fn serve(stream: TcpStream, api: Arc<Api>, stop: CancellationToken) {
-    let service = service_fn(move |request| {
     let ending = stop.clone();
+    let service = service_fn(move |request| {
         let (api, stop) = (Arc::clone(&api), ending.clone());
         async move { Ok::<_, Infallible>(api.answer(request, stop).await) }
     });
@@ -144,6 +145,6 @@ async fn serve(stream: TcpStream, api: Arc<Api>, stop: CancellationToken) {
 }
 
 #[cfg(test)]
-#[cfg(test)]
 mod events_tests;
+#[cfg(test)]
 mod tests;

@@ -24,6 +24,8 @@ use sidecar_core::mapping;
 use sidecar_core::refusal::{self, Conditional};
 use sidecar_core::version::Version;
 use sidecar_core::watch::{ListPage, Request as ListRequest};
+use sidecar_core::write::patch::{self, Patch as WritePatch};
+use sidecar_core::write::status::StatusChange;
 use sidecar_core::write::{self, body::Body as WriteBody};
 
 use crate::resource;
@@ -61,6 +63,20 @@ pub enum Write<'a> {
     Patch {
         /// The merge patch.
         body: &'a WriteBody<'a>,
+        /// The version that must be the present one.
+        base: Option<Version>,
+    },
+    /// Change some places of what exists.
+    JsonPatch {
+        /// The operations.
+        patch: &'a WritePatch<'a>,
+        /// The version that must be the present one.
+        base: Option<Version>,
+    },
+    /// Change the status of what exists.
+    Status {
+        /// What becomes of it.
+        change: StatusChange<'a>,
         /// The version that must be the present one.
         base: Option<Version>,
     },
@@ -175,7 +191,7 @@ impl Store {
         write: Write<'_>,
         dry_run: bool,
     ) -> Result<Written, Refused> {
-        if existing.is_none() && matches!(write, Write::Replace { must_exist: true, .. }) {
+        if existing.is_none() && write.needs_state() {
             existing = self.read(kind, key).await?;
         }
         for attempt in 1.. {
@@ -189,8 +205,19 @@ impl Store {
             }
             if attempt < ATTEMPTS && request.outdated(answer.status.as_u16()) {
                 tracing::debug!(kind = %kind.full_name(), id = %key.id, "the cache was behind, writing again");
-                existing = self.read(kind, key).await?;
-                continue;
+                let present = self.read(kind, key).await?;
+                let behind = match (&existing, &present) {
+                    (Some(cached), Some(present)) => cached.version != present.version,
+                    _ => true,
+                };
+                existing = present;
+                if behind {
+                    continue;
+                }
+            }
+            let status = answer.status.as_u16();
+            if write.is_json_patch() && refusal::inapplicable(status, &answer.body) && write.fits(existing.as_deref()) {
+                return Err(patch::inapplicable().into());
             }
             return Err(refused(kind, key, &answer, write.conditional()));
         }
@@ -246,9 +273,30 @@ impl Write<'_> {
         match self {
             Self::Replace { base: Some(_), .. }
             | Self::Patch { base: Some(_), .. }
+            | Self::JsonPatch { base: Some(_), .. }
+            | Self::Status { base: Some(_), .. }
             | Self::Delete { base: Some(_) } => Conditional::Yes,
             _ => Conditional::No,
         }
+    }
+
+    /// Whether the present entity must be known before there can be a request.
+    fn needs_state(self) -> bool {
+        match self {
+            Self::Replace { must_exist, .. } => must_exist,
+            Self::JsonPatch { patch, .. } => patch.needs_state(),
+            _ => false,
+        }
+    }
+
+    fn is_json_patch(self) -> bool {
+        matches!(self, Self::JsonPatch { .. } | Self::Status { change: StatusChange::Patch(_), .. })
+    }
+
+    /// Whether the present version is the one that the caller wants to write to.
+    fn fits(self, present: Option<&Entity>) -> bool {
+        let (Self::JsonPatch { base, .. } | Self::Status { base, .. }) = self else { return true };
+        base.is_none_or(|base| present.is_none_or(|present| present.version == base))
     }
 }
 
@@ -260,6 +308,8 @@ fn request(kind: &Kind, key: &Key, existing: Option<&Entity>, write: Write<'_>) 
         }
         Write::Replace { body, base, .. } => write::replace(kind, key, existing, base, body),
         Write::Patch { body, base } => write::merge_patch(kind, key, base, body),
+        Write::JsonPatch { patch, base } => patch::json_patch(kind, key, existing, base, patch),
+        Write::Status { change, base } => write::status::status(kind, key, existing, base, change),
         Write::Delete { base } => Ok(write::delete(base)),
     }
 }
@@ -268,6 +318,7 @@ fn target(kind: &Kind, key: &Key, method: write::Method) -> (Verb, Method, Strin
     match method {
         write::Method::Post => (Verb::create, Method::POST, resource::collection(kind, key.namespace.as_deref())),
         write::Method::Patch => (Verb::patch, Method::PATCH, resource::object(kind, key)),
+        write::Method::PatchStatus => (Verb::patch, Method::PATCH, resource::object(kind, key) + "/status"),
         write::Method::Delete => (Verb::delete, Method::DELETE, resource::object(kind, key)),
     }
 }

@@ -12,3 +12,4 @@ mod records;
 mod sample;
 mod startup;
 mod world;
+mod writes;

@@ -105,6 +105,11 @@ pub(crate) fn field_names(entity: &Entity) -> Vec<String> {
         .collect()
 }
 
+/// Whether the entity has a status.
+pub(crate) fn has_status(entity: &Entity) -> bool {
+    shape_members(entity).iter().any(|(name, _)| name == "status")
+}
+
 /// The entity's `meta.expiresAt`, from its business shape.
 pub(crate) fn expiry(entity: &Entity) -> Option<String> {
     #[derive(Deserialize)]

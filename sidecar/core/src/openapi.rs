@@ -61,7 +61,7 @@ pub fn document(kinds: &[Served<'_>]) -> Value {
     let mut tags = vec![json!({ "name": "Kinds", "description": "What is served here." })];
     for (served, names) in kinds.iter().zip(&names) {
         paths.extend(operations::paths(served, names));
-        schemas.extend(entity::schemas(names, served.schema, served.kind.owned));
+        schemas.extend(entity::schemas(names, served.schema, served.kind));
         tags.push(json!({ "name": names.one, "description": description(served) }));
     }
     let mut document = json!({

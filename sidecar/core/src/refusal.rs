@@ -14,6 +14,9 @@ use serde::Deserialize;
 use crate::entity::Key;
 use crate::kind::Kind;
 
+/// All that the API server says of a JSON patch that cannot be applied.
+const INAPPLICABLE: &str = "the server rejected our request due to an error in our request";
+
 /// Whether the write carried a version that had to match: decides between 409 and 412.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditional {
@@ -83,6 +86,14 @@ pub fn problem(kind: &Kind, key: &Key, http_status: u16, body: &[u8], conditiona
         422 => refused.invalid(),
         _ => bad_gateway(http_status),
     }
+}
+
+/// Whether a JSON patch could not be applied to the object as it is; what did not fit, the API server keeps for itself.
+pub fn inapplicable(http_status: u16, body: &[u8]) -> bool {
+    http_status == 422
+        && read(body).is_some_and(|status| {
+            status.message.contains(INAPPLICABLE) && status.details.is_none_or(|details| details.causes.is_empty())
+        })
 }
 
 /// How long the API server asks to wait in a refusal's body, if it does.
@@ -237,7 +248,7 @@ impl Refused<'_> {
         let causes = self.causes();
         if causes.is_empty() {
             // A JSON patch whose place is gone: what it was made for has changed.
-            if self.status.message.contains("the server rejected our request due to an error in our request") {
+            if self.status.message.contains(INAPPLICABLE) {
                 return self.changed();
             }
             let said = wording::plain(&self.status.message);

@@ -24,7 +24,10 @@
 pub mod body;
 pub mod name;
 mod object;
+pub mod patch;
+mod place;
 mod scan;
+pub mod status;
 mod time;
 
 use contract::names::EXPIRES_AT;
@@ -38,6 +41,11 @@ use crate::version::Version;
 use body::{Body, Meta, Nulls};
 use object::JsonPatch;
 
+/// Media type of a merge patch (RFC 7396).
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Media type of a JSON patch (RFC 6902).
+pub const JSON_PATCH: &str = "application/json-patch+json";
+
 /// The HTTP method of a request to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -45,6 +53,8 @@ pub enum Method {
     Post,
     /// To the object.
     Patch,
+    /// PATCH to the object's status.
+    PatchStatus,
     /// To the object.
     Delete,
 }
@@ -69,6 +79,8 @@ enum Guess {
     Absent,
     Exists,
     Unchanged,
+    /// Has the maps that a patch reaches into.
+    Shaped,
 }
 
 impl Request {
@@ -81,6 +93,7 @@ impl Request {
             Guess::Exists => status == 404,
             // 422: a JSON patch whose place is gone; the version is compared after it is applied.
             Guess::Unchanged => matches!(status, 404 | 409 | 422),
+            Guess::Shaped => status == 422,
         }
     }
 }
@@ -142,12 +155,7 @@ pub fn replace(
         && *wanted != mapping::expiry(existing)
     {
         relies_on_version = true;
-        let annotation = format!("/metadata/annotations/{}", escape(EXPIRES_AT));
-        match wanted {
-            Some(wanted) if existing.annotated => patch.add(&annotation, &json!(wanted).to_string()),
-            Some(wanted) => patch.add("/metadata/annotations", &json!({ EXPIRES_AT: wanted }).to_string()),
-            None => patch.remove(&annotation),
-        }
+        set_expiry(&mut patch, existing, wanted.as_deref());
     }
     let version = if relies_on_version { Some(existing.version) } else { base };
     if let Some(version) = version {
@@ -158,7 +166,7 @@ pub fn replace(
         Some(_) => Guess::Nothing,
         None => Guess::Exists,
     };
-    Ok(Request { method: Method::Patch, content_type: "application/json-patch+json", body: patch.into_body(), guess })
+    Ok(Request { method: Method::Patch, content_type: JSON_PATCH, body: patch.into_body(), guess })
 }
 
 /// The request that applies a merge patch (RFC 7396) over the business shape; `base` makes it conditional.
@@ -183,12 +191,7 @@ pub fn merge_patch(kind: &Kind, key: &Key, base: Option<Version>, body: &Body<'_
         });
     }
     let text = format!("{{{}}}", parts.join(","));
-    Ok(Request {
-        method: Method::Patch,
-        content_type: "application/merge-patch+json",
-        body: text.into_bytes(),
-        guess: Guess::Nothing,
-    })
+    Ok(Request { method: Method::Patch, content_type: MERGE_PATCH, body: text.into_bytes(), guess: Guess::Nothing })
 }
 
 /// The request that deletes the entity; `base` makes it conditional.
@@ -249,6 +252,20 @@ fn metadata(meta: Meta, nulls: Nulls) -> Map<String, Value> {
         None => {}
     }
     metadata
+}
+
+/// Adds or removes the annotation; only when it has to change.
+fn set_expiry(patch: &mut JsonPatch, existing: &Entity, wanted: Option<&str>) {
+    let annotation = format!("/metadata/annotations/{}", escape(EXPIRES_AT));
+    match wanted {
+        Some(wanted) if existing.annotated => patch.add(&annotation, &json!(wanted).to_string()),
+        Some(wanted) => patch.add("/metadata/annotations", &json!({ EXPIRES_AT: wanted }).to_string()),
+        None => patch.remove(&annotation),
+    }
+}
+
+fn missing(kind: &Kind, key: &Key) -> Problem {
+    Problem::new(Code::NotFound, format!("there is no {} {:?}", kind.noun(), &*key.id))
 }
 
 fn outrun(kind: &Kind, key: &Key, base: Version) -> Problem {

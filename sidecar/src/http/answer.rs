@@ -18,8 +18,8 @@ pub(super) type Answer = Response<Full<Bytes>>;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// The one media type of a patch.
-pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+/// The media types of a patch.
+const PATCHES: &str = "application/merge-patch+json, application/json-patch+json";
 
 /// A request that is not fulfilled: the problem, and the headers that go with it.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Fault {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-            headers.insert(ACCEPT_PATCH, HeaderValue::from_static(MERGE_PATCH));
+            headers.insert(ACCEPT_PATCH, HeaderValue::from_static(PATCHES));
         }
         answer
     }

@@ -101,8 +101,12 @@ mod tests {
             document["paths"].as_object().unwrap().keys().map(|path| path.replace("{id}", "x")).collect();
         let name = || "ks.a.b".to_owned();
         let routes: Vec<_> = paths.iter().map(|path| route(path)).collect();
-        let expected =
-            [Route::Kinds, Route::Collection { kind: name() }, Route::Entity { kind: name(), id: "x".to_owned() }];
+        let expected = [
+            Route::Kinds,
+            Route::Collection { kind: name() },
+            Route::Entity { kind: name(), id: "x".to_owned() },
+            Route::Status { kind: name(), id: "x".to_owned() },
+        ];
         assert_eq!(routes, expected.map(Some), "{paths:?}");
     }
 

@@ -64,6 +64,7 @@ pub(super) enum Verb {
     replace,
     patch,
     delete,
+    status,
     other,
 }
 
@@ -79,6 +80,7 @@ impl Verb {
             (Some(Route::Entity { .. }), &Method::PUT) => Self::replace,
             (Some(Route::Entity { .. }), &Method::PATCH) => Self::patch,
             (Some(Route::Entity { .. }), &Method::DELETE) => Self::delete,
+            (Some(Route::Status { .. }), &Method::PUT | &Method::PATCH) => Self::status,
             _ => Self::other,
         }
     }
@@ -103,10 +105,10 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
         self.seconds.get_or_create(&VerbLabels { kind: labels.kind, verb }).observe(took.as_secs_f64());
     }
-}
 
     pub(super) fn stream(&self, kind: &str) -> OpenStream {
         let gauge = self.streams.get_or_create_owned(&StreamLabels { kind: kind.to_owned() });
         gauge.inc();
         OpenStream(gauge)
     }
+}

@@ -23,6 +23,13 @@ pub(super) enum Route {
         /// As asked for; may be no id at all.
         id: String,
     },
+    /// `/v1/KIND/ID/status`.
+    Status {
+        /// Plural, or `PLURAL.GROUP`.
+        kind: String,
+        /// As asked for; may be no id at all.
+        id: String,
+    },
 }
 
 /// `None`: nothing can be there.
@@ -41,6 +48,9 @@ pub(super) fn route(path: &str) -> Option<Route> {
         [] => Some(Route::Kinds),
         [kind] if !kind.is_empty() => Some(Route::Collection { kind: kind.clone() }),
         [kind, id] if !kind.is_empty() && !id.is_empty() => Some(Route::Entity { kind: kind.clone(), id: id.clone() }),
+        [kind, id, last] if !kind.is_empty() && !id.is_empty() && last == "status" => {
+            Some(Route::Status { kind: kind.clone(), id: id.clone() })
+        }
         _ => None,
     }
 }
@@ -63,7 +73,10 @@ mod tests {
             ("/v1/todos/buy-milk", entity("todos", "buy-milk")),
             ("/v1/todos/a%2Fb", entity("todos", "a/b")),
             ("/v1/todos/%zz", None),
-            ("/v1/todos/a/status", None),
+            ("/v1/todos/a/status", Some(Route::Status { kind: "todos".to_owned(), id: "a".to_owned() })),
+            ("/v1/todos/a/scale", None),
+            ("/v1/todos/a/status/", None),
+            ("/v1/todos//status", None),
             ("/v1/", None),
             ("/v1/todos/", None),
             ("/v1//a", None),

@@ -19,12 +19,14 @@ use super::events::{self, EventStream};
 use super::guard;
 use super::metrics::{Metrics, Verb};
 use super::route::{Route, route};
+use super::write::Target;
 use crate::kinds::{Kinds, Lookup, Served};
 use crate::store::Store;
 
 const READ: &str = "GET, HEAD";
 const READ_OR_CREATE: &str = "GET, HEAD, POST";
 const READ_OR_WRITE: &str = "GET, HEAD, PUT, PATCH, DELETE";
+const WRITE_STATUS: &str = "PUT, PATCH";
 /// When to look again whether a kind has been installed.
 const INSTALL_SECONDS: u64 = 5;
 
@@ -37,11 +39,11 @@ pub struct Api {
     pub(super) streams: Arc<Semaphore>,
 }
 
-impl Api {
-    /// Over the kinds that are and will be found.
 /// What goes to the caller: whole, or events as they come.
 pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
 
+impl Api {
+    /// Over the kinds that are and will be found.
     pub fn new(kinds: Arc<Kinds>, store: Store, metrics: Metrics) -> Self {
         Self { kinds, store, metrics, streams: events::places() }
     }
@@ -60,23 +62,21 @@ pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
             Some(served) => self.events(served, request, stop).await.map(|answer| answer.map(Either::Right)),
             None => self.fulfil(request, route.as_ref(), served).await.map(|answer| answer.map(Either::Left)),
         };
+        let answer = answer.unwrap_or_else(|fault| fault.answer(&path).map(Either::Left));
         self.metrics.request(kind, verb, answer.status(), started.elapsed());
         answer
-        let answer = answer.unwrap_or_else(|fault| fault.answer(&path).map(Either::Left));
     }
 
     fn served(&self, route: &Route) -> Option<&Served> {
-        let (Route::Collection { kind } | Route::Entity { kind, .. }) = route else { return None };
+        let (Route::Collection { kind } | Route::Entity { kind, .. } | Route::Status { kind, .. }) = route else {
+            return None;
+        };
         match self.kinds.find(kind) {
             Lookup::Found(served) => Some(served),
             _ => None,
         }
     }
 
-    async fn fulfil(&self, request: Request<Incoming>, route: Option<&Route>, served: Option<&Served>) -> Outcome {
-        guard::check(request.headers(), request.uri().authority())?;
-        let route = route.ok_or_else(|| nothing(request.uri().path()))?;
-        let served = match (served, route) {
     async fn events(
         &self,
         served: &Served,
@@ -89,6 +89,10 @@ pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
         self.follow(served, asked, &context, stop).await
     }
 
+    async fn fulfil(&self, request: Request<Incoming>, route: Option<&Route>, served: Option<&Served>) -> Outcome {
+        guard::check(request.headers(), request.uri().authority())?;
+        let route = route.ok_or_else(|| nothing(request.uri().path()))?;
+        let served = match (served, route) {
             (_, Route::Kinds | Route::OpenApi | Route::Docs) => {
                 return match (request.method(), route) {
                     (&Method::GET | &Method::HEAD, Route::OpenApi) => Ok(self.openapi()),
@@ -98,14 +102,20 @@ pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
                 };
             }
             (Some(served), _) => served,
-            (None, Route::Collection { kind } | Route::Entity { kind, .. }) => return Err(self.no_kind(kind)),
+            (None, Route::Collection { kind } | Route::Entity { kind, .. } | Route::Status { kind, .. }) => {
+                return Err(self.no_kind(kind));
+            }
         };
+        if matches!(route, Route::Status { .. }) {
+            status::check(&served.kind)?;
+        }
         let context = Context::read(request.headers())?;
         let query = request.uri().query().unwrap_or_default();
         match (route, request.method()) {
             (Route::Entity { id, .. }, &Method::GET | &Method::HEAD) => {
                 self.read_one(served, id, query, &context).await
             }
+            (Route::Status { .. }, &Method::GET | &Method::HEAD) => Err(not_allowed(request.method(), WRITE_STATUS)),
             (_, &Method::GET | &Method::HEAD) => self.read_list(served, query, &context).await,
             (_, method) if !served.kind.owned && is_write(method) => {
                 let detail = format!(
@@ -115,10 +125,14 @@ pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
                 Err(Fault::method(READ, detail))
             }
             (Route::Entity { id, .. }, &Method::PUT | &Method::PATCH | &Method::DELETE) => {
-                self.write(served, id, request, &context).await
+                self.write(served, id, Target::Entity, request, &context).await
             }
+            (Route::Status { id, .. }, &Method::PUT | &Method::PATCH) => {
+                self.write(served, id, Target::Status, request, &context).await
+            }
+            (Route::Status { .. }, method) => Err(not_allowed(method, WRITE_STATUS)),
             (Route::Entity { .. }, method) => Err(not_allowed(method, READ_OR_WRITE)),
-            (_, &Method::POST) => self.write(served, "", request, &context).await,
+            (_, &Method::POST) => self.write(served, "", Target::Entity, request, &context).await,
             (_, method) => Err(not_allowed(method, READ_OR_CREATE)),
         }
     }

@@ -15,6 +15,7 @@ use crate::view::{KindView, View};
 
 const JSON: &str = "content-type: application/json";
 const MERGE: &str = "content-type: application/merge-patch+json";
+const PATCH: &str = "content-type: application/json-patch+json";
 
 pub(super) struct Fixture {
     pub(super) address: SocketAddr,
@@ -250,7 +251,12 @@ async fn wrong_requests_never_reach_the_api_server() {
         ("PUT /v1/todos", vec![JSON], "{}", 405, "PUT"),
         ("POST /v1/todos/milk", vec![JSON], "{}", 405, "POST"),
         ("DELETE /v1", vec![], "", 405, "DELETE"),
-        ("GET /v1/todos/milk/status", vec![], "", 404, "/v1"),
+        ("GET /v1/todos/milk/status", vec![], "", 405, "GET"),
+        ("DELETE /v1/todos/milk/status", vec![], "", 405, "DELETE"),
+        ("PATCH /v1/todos/milk", vec![PATCH], "{}", 400, "not an array"),
+        ("PATCH /v1/todos/milk", vec![PATCH], r#"[{"op":"remove","path":"/id"}]"#, 422, "cannot be written"),
+        ("PUT /v1/todos/milk/status", vec![JSON], "[]", 400, "not an object"),
+        ("GET /v1/todos/milk/scale", vec![], "", 404, "/v1"),
         ("GET /v1/orders", vec![], "", 404, "/v1/todos"),
         ("GET /v1/todos", vec!["at-least-version: soon"], "", 400, "At-Least-Version"),
         ("GET /v1/todos", vec!["at-least-version: 99", "prefer: wait=0"], "", 504, "99"),
@@ -276,6 +282,58 @@ async fn a_consumed_kind_is_read_only_and_says_so() {
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{line}");
         assert!(answer.detail().contains("only consumed"), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_json_patch_that_does_not_fit_is_a_conflict_and_tried_once_more_only_when_the_cache_was_behind() {
+    for (present, requests) in [(5, vec!["PATCH", "GET"]), (6, vec!["PATCH", "GET", "PATCH", "GET"])] {
+        let shop = shop(move |asked| match asked.line.split(' ').next() {
+            Some("GET") => Reply::Json(200, todo("milk", present, "buy milk")),
+            _ => status(422, "Invalid", "the server rejected our request due to an error in our request"),
+        })
+        .await;
+        let patch = r#"[{"op":"test","path":"/message","value":"other"}]"#;
+        let refused = shop.ask("PATCH /v1/todos/milk", &[PATCH], patch).await;
+        assert_eq!(refused.status, 409, "{refused:?}");
+        assert!(refused.detail().contains("a test does not hold"), "{refused:?}");
+        let methods: Vec<String> =
+            shop.log.lines().iter().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
+        assert_eq!(methods, requests);
+        let stale = shop.ask("PATCH /v1/todos/milk", &[PATCH, "if-match: \"4\""], patch).await;
+        assert_eq!(stale.status, 412, "{stale:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_is_written_to_its_subresource_in_one_request() {
+    let done =
+        |version| todo("milk", version, "buy milk").replace("\"spec\"", "\"status\":{\"phase\":\"Done\"},\"spec\"");
+    let shop = shop(move |_| Reply::Json(200, done(11))).await;
+    let replaced = shop.ask("PUT /v1/todos/milk/status", &[JSON, "if-match: \"5\""], r#"{"phase":"Done"}"#).await;
+    assert_eq!((replaced.status, replaced.header("etag")), (200, Some("\"11\"")), "{replaced:?}");
+    assert_eq!(shop.get("/v1/todos/milk").await.json()["status"]["phase"], "Done", "read your own write");
+    shop.ask("PATCH /v1/todos/milk/status", &[MERGE], r#"{"phase":null}"#).await;
+    shop.ask("PATCH /v1/todos/milk/status", &[PATCH], r#"[{"op":"remove","path":"/phase"}]"#).await;
+    let asked = shop.log.asked();
+    let path = "/apis/a.b/v1/namespaces/shop/todos/milk/status";
+    let expected: Vec<(String, &str)> = [
+        r#"[{"op":"add","path":"/status","value":{"phase":"Done"}},{"op":"add","path":"/metadata/resourceVersion","value":"5"}]"#,
+        r#"{"status":{"phase":null}}"#,
+        r#"[{"op":"remove","path":"/status/phase"}]"#,
+    ]
+    .map(|body| (format!("PATCH {path}?fieldManager=kab-sidecar&fieldValidation=Strict"), body))
+    .to_vec();
+    assert_eq!(asked.iter().map(|asked| (asked.line.clone(), asked.body.as_str())).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_kind_without_a_status_of_its_own_says_so() {
+    let kind = Kind { has_status: false, ..kind("a.b", true) };
+    let views = vec![view(&kind, Some("shop"), 9, &[todo("milk", 5, "m")])];
+    let fixture = serve(vec![(kind, views)], unasked).await;
+    let refused = fixture.ask("PUT /v1/todos/milk/status", &[JSON], "{}").await;
+    assert_eq!(refused.status, 404);
+    assert!(refused.detail().contains("no status subresource"), "{refused:?}");
 }
 
 #[tokio::test]

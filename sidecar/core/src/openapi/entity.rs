@@ -7,18 +7,24 @@ use serde_json::{Map, Value, json};
 use super::dialect::{Shape, convert, strings};
 use super::names::Names;
 use super::shared::{id, reference};
+use crate::kind::Kind;
 use crate::schema::Schema;
 
 /// The components of a kind.
-pub(super) fn schemas(names: &Names, schema: &Schema, owned: bool) -> Vec<(String, Value)> {
+pub(super) fn schemas(names: &Names, schema: &Schema, kind: &Kind) -> Vec<(String, Value)> {
     let name = &names.one;
     let mut components = vec![(name.clone(), entity(names, schema)), (format!("{name}List"), list(names))];
     if let Some(status) = &schema.status {
         components.push((format!("{name}Status"), convert(status, Shape::Read)));
     }
-    if owned {
+    if kind.owned {
         components.push((format!("{name}Write"), write(schema)));
         components.push((format!("{name}Patch"), patch(schema)));
+    }
+    if kind.owned && kind.has_status {
+        let status = schema.status.clone().unwrap_or_else(|| json!({ "type": "object" }));
+        components.push((format!("{name}StatusWrite"), convert(&status, Shape::Write)));
+        components.push((format!("{name}StatusPatch"), convert(&status, Shape::Patch)));
     }
     components
 }

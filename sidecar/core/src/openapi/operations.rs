@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use super::names::Names;
 use super::shared::{namespace, problems, reference};
 use super::{Namespaces, Served};
+use crate::write::{JSON_PATCH, MERGE_PATCH};
 
-/// The kind's two paths and their operations.
+/// The kind's paths and their operations.
 pub(super) fn paths(served: &Served<'_>, names: &Names) -> Vec<(String, Value)> {
     let kind = Operations { served, names };
     let mut collection = json!({ "get": kind.list() });
@@ -20,7 +21,12 @@ pub(super) fn paths(served: &Served<'_>, names: &Names) -> Vec<(String, Value)> 
         put(&mut item, "patch", kind.patch());
         put(&mut item, "delete", kind.delete());
     }
-    vec![(format!("/v1/{}", served.path), collection), (format!("/v1/{}/{{id}}", served.path), item)]
+    let mut paths = vec![(format!("/v1/{}", served.path), collection), (format!("/v1/{}/{{id}}", served.path), item)];
+    if served.kind.owned && served.kind.has_status {
+        let status = json!({ "put": kind.replace_status(), "patch": kind.patch_status() });
+        paths.push((format!("/v1/{}/{{id}}/status", served.path), status));
+    }
+    paths
 }
 
 struct Operations<'a> {
@@ -104,12 +110,34 @@ impl Operations<'_> {
             &format!("patch{}", self.names.one),
             &format!("Change some fields of one {}", self.names.one),
             parameters,
-            Some(self.body(
-                "application/merge-patch+json",
-                "Patch",
-                "A merge patch (RFC 7396): what is named changes, null removes, an array is replaced as a whole.",
-            )),
+            Some(self.patch_body("Patch", "the entity")),
             &[(200, self.entity("It was changed.", &["ETag", "Preference-Applied"]))],
+            &[&WRITE[..], &[Code::NotFound, Code::Conflict, Code::PreconditionFailed]].concat(),
+        )
+    }
+
+    fn replace_status(&self) -> Value {
+        let mut parameters = self.item();
+        parameters.extend(shared(&["IfMatch", "DryRun", "PreferReturn"]));
+        self.operation(
+            &format!("replace{}Status", self.names.one),
+            &format!("Replace the status of one {}", self.names.one),
+            parameters,
+            Some(self.body("application/json", "StatusWrite", "The whole status: what is left out is removed.")),
+            &[(200, self.entity("It was replaced. The answer is the whole entity.", &["ETag", "Preference-Applied"]))],
+            &[&WRITE[..], &[Code::NotFound, Code::Conflict, Code::PreconditionFailed]].concat(),
+        )
+    }
+
+    fn patch_status(&self) -> Value {
+        let mut parameters = self.item();
+        parameters.extend(shared(&["IfMatch", "DryRun", "PreferReturn"]));
+        self.operation(
+            &format!("patch{}Status", self.names.one),
+            &format!("Change the status of one {}", self.names.one),
+            parameters,
+            Some(self.patch_body("StatusPatch", "the status")),
+            &[(200, self.entity("It was changed. The answer is the whole entity.", &["ETag", "Preference-Applied"]))],
             &[&WRITE[..], &[Code::NotFound, Code::Conflict, Code::PreconditionFailed]].concat(),
         )
     }
@@ -197,6 +225,19 @@ impl Operations<'_> {
 
     fn entity(&self, description: &str, headers: &[&str]) -> Value {
         answer(description, headers, Some(&self.names.one))
+    }
+
+    /// A merge patch or a JSON patch of `whole`.
+    fn patch_body(&self, suffix: &str, whole: &str) -> Value {
+        let description = format!(
+            "A merge patch (RFC 7396): what is named changes, null removes, an array is replaced as a whole. \
+             Or a JSON patch (RFC 6902), whose pointers begin in {whole}; where it does not fit, a `test` that does not hold included, nothing changes and the answer is 409."
+        );
+        let mut body = self.body(MERGE_PATCH, suffix, &description);
+        if let Some(Value::Object(content)) = body.get_mut("content") {
+            content.insert(JSON_PATCH.to_owned(), json!({ "schema": reference("schemas", "JsonPatch") }));
+        }
+        body
     }
 
     fn body(&self, media_type: &str, suffix: &str, description: &str) -> Value {

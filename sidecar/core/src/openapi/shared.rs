@@ -23,8 +23,8 @@ const PROBLEMS: [Code; 11] = [
 ];
 
 /// The names of all shared schemas: no kind's components may be called so.
-pub(super) const SCHEMAS: [&str; 8] =
-    ["FieldError", "KindList", "ListMeta", "Meta", "MetaPatch", "MetaWrite", "Problem", "ServedKind"];
+pub(super) const SCHEMAS: [&str; 9] =
+    ["FieldError", "JsonPatch", "KindList", "ListMeta", "Meta", "MetaPatch", "MetaWrite", "Problem", "ServedKind"];
 
 /// The answer that any request may get beside those that its operation names.
 const ANY_PROBLEM: &str = "AnyProblem";
@@ -36,6 +36,8 @@ const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A label's name, with or without a prefix, and its value.
 const LABEL: &str = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
 const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$";
+/// A JSON pointer.
+const POINTER: &str = "^(/([^/~]|~[01])*)*$";
 /// `*`, or entity tags.
 const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#;
 
@@ -68,6 +70,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     let own = [
         ("MetaWrite", writable_meta(&schemas, false)),
         ("MetaPatch", writable_meta(&schemas, true)),
+        ("JsonPatch", json_patch()),
         (
             "ListMeta",
             json!({
@@ -175,6 +178,28 @@ fn writable_meta(schemas: &Map<String, Value>, patch: bool) -> Value {
         "description": "What can be written of `meta`: `labels` and `expiresAt`. Each stays as it is where it is left out.",
         "properties": properties,
         "additionalProperties": false
+    })
+}
+
+/// A JSON patch (RFC 6902).
+fn json_patch() -> Value {
+    let pointer = |about: &str| json!({ "type": "string", "pattern": POINTER, "description": about });
+    let operation = |ops: &[&str], required: &[&str], more: Value| {
+        let mut properties = json!({ "op": { "type": "string", "enum": ops }, "path": pointer("A JSON pointer (RFC 6901): `/when`, `/meta/labels/a~1b`.") });
+        if let (Value::Object(properties), Value::Object(more)) = (&mut properties, more) {
+            properties.extend(more);
+        }
+        json!({ "type": "object", "required": required, "properties": properties })
+    };
+    json!({
+        "type": "array",
+        "description": "Operations that are done in their order, all or none.",
+        "maxItems": 10_000,
+        "items": { "anyOf": [
+            operation(&["add", "replace", "test"], &["op", "path", "value"], json!({ "value": { "description": "Any JSON." } })),
+            operation(&["remove"], &["op", "path"], json!({})),
+            operation(&["move", "copy"], &["op", "path", "from"], json!({ "from": pointer("Where the value is taken from.") })),
+        ] }
     })
 }
 

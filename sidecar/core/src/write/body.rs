@@ -45,7 +45,7 @@ impl<'a> Body<'a> {
     /// # Errors
     /// 400 with the pointer of the place, or with line and column where it is not JSON.
     pub fn parse(body: &'a [u8]) -> Result<Self, Problem> {
-        scan::check(body)?;
+        scan::check(body, scan::Root::Object)?;
         let Members(members) = serde_json::from_slice(body).map_err(|error| scan::syntax(&error))?;
         Ok(Self { members })
     }
@@ -59,6 +59,11 @@ impl<'a> Body<'a> {
         serde_json::from_str(id.get())
             .map(Some)
             .map_err(|_| bad("/id", "the id is a string, and cannot be removed or changed"))
+    }
+
+    /// Everything.
+    pub(super) fn members(&self) -> impl Iterator<Item = &(Cow<'a, str>, &'a RawValue)> {
+        self.members.iter()
     }
 
     /// Everything but `id`, `status` and `meta`.
@@ -123,7 +128,7 @@ impl<'a> Body<'a> {
     }
 }
 
-fn labels(value: &RawValue, nulls: Nulls) -> Result<Option<Map<String, Value>>, Problem> {
+pub(super) fn labels(value: &RawValue, nulls: Nulls) -> Result<Option<Map<String, Value>>, Problem> {
     let labels: Option<Map<String, Value>> =
         serde_json::from_str(value.get()).map_err(|_| bad("/meta/labels", "labels are an object of strings"))?;
     let wrong = labels.iter().flatten().find(|(_, value)| match value {
@@ -139,7 +144,7 @@ fn labels(value: &RawValue, nulls: Nulls) -> Result<Option<Map<String, Value>>, 
     }
 }
 
-fn expires_at(value: &RawValue) -> Result<Option<String>, Problem> {
+pub(super) fn expires_at(value: &RawValue) -> Result<Option<String>, Problem> {
     let text: Option<Option<String>> = serde_json::from_str(value.get()).ok();
     match text {
         Some(None) => Ok(None),

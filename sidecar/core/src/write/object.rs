@@ -14,7 +14,23 @@ pub(super) struct JsonPatch {
 impl JsonPatch {
     /// Sets what stands at `path`, whether or not something does. `value` is JSON.
     pub(super) fn add(&mut self, path: &str, value: &str) {
-        self.operations.push(format!("{{\"op\":\"add\",\"path\":{},\"value\":{value}}}", json!(path)));
+        self.value("add", path, value);
+    }
+
+    /// [`JsonPatch::add`], before all others.
+    pub(super) fn add_first(&mut self, path: &str, value: &str) {
+        self.add(path, value);
+        self.operations.rotate_right(1);
+    }
+
+    /// An operation that has a value, which is JSON.
+    pub(super) fn value(&mut self, op: &str, path: &str, value: &str) {
+        self.operations.push(format!("{{\"op\":\"{op}\",\"path\":{},\"value\":{value}}}", json!(path)));
+    }
+
+    /// An operation that takes its value from another place.
+    pub(super) fn carry(&mut self, op: &str, from: &str, path: &str) {
+        self.operations.push(format!("{{\"op\":\"{op}\",\"from\":{},\"path\":{}}}", json!(from), json!(path)));
     }
 
     /// Removes what stands at `path`, where something does.

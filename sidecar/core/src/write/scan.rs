@@ -10,14 +10,21 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 /// Deeper than any schema of Kubernetes, shallower than any stack.
 const MAX_DEPTH: usize = 64;
 
+/// What a body is as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Root {
+    Object,
+    Array,
+}
+
 /// Refuses what the API server would not notice, or would notice in words that nobody understands.
-pub(super) fn check(body: &[u8]) -> Result<(), Problem> {
+pub(super) fn check(body: &[u8], root: Root) -> Result<(), Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(Problem::new(Code::BadRequest, "the body is empty: a JSON object is needed"));
+        return Err(Problem::new(Code::BadRequest, format!("the body is empty: a JSON {} is needed", root.name())));
     }
     let found = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let walk = Walk { place: &Place::Whole, depth: 0, found: &found };
+    let walk = Walk { place: &Place::Whole, depth: 0, root, found: &found };
     let result = walk.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     match (found.into_inner(), result) {
         (Some(problem), _) => Err(problem),
@@ -32,6 +39,15 @@ pub(super) fn syntax(error: &serde_json::Error) -> Problem {
     let what = text.split(" at line ").next().unwrap_or_default();
     let detail = format!("the body is not JSON: {what} (line {}, column {})", error.line(), error.column());
     Problem::new(Code::BadRequest, detail)
+}
+
+impl Root {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Array => "array",
+        }
+    }
 }
 
 /// Where in the body.
@@ -56,6 +72,7 @@ impl fmt::Display for Place<'_> {
 struct Walk<'a> {
     place: &'a Place<'a>,
     depth: usize,
+    root: Root,
     found: &'a RefCell<Option<Problem>>,
 }
 
@@ -68,10 +85,15 @@ impl Walk<'_> {
     }
 
     fn scalar<E: Error>(self) -> Result<(), E> {
-        if self.depth > 0 {
+        self.whole(None)
+    }
+
+    /// Whether a value of this kind may stand here; only the whole must be of a certain one.
+    fn whole<E: Error>(&self, found: Option<Root>) -> Result<(), E> {
+        if self.depth > 0 || found == Some(self.root) {
             return Ok(());
         }
-        Err(self.refuse(self.place, "the body is not an object".to_owned()))
+        Err(self.refuse(self.place, format!("the body is not an {}", self.root.name())))
     }
 
     fn deeper<E: Error>(&self) -> Result<(), E> {
@@ -122,11 +144,11 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        self.scalar()?;
+        self.whole(Some(Root::Array))?;
         self.deeper()?;
         for index in 0.. {
             let place = Place::Item(self.place, index);
-            let walk = Walk { place: &place, depth: self.depth + 1, found: self.found };
+            let walk = Walk { place: &place, depth: self.depth + 1, ..self };
             if items.next_element_seed(walk)?.is_none() {
                 break;
             }
@@ -135,6 +157,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        self.whole(Some(Root::Object))?;
         self.deeper()?;
         let mut names = HashSet::new();
         while let Some(name) = members.next_key::<String>()? {
@@ -142,7 +165,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             if names.contains(&name) {
                 return Err(self.refuse(&place, format!("the field {name:?} is given twice")));
             }
-            members.next_value_seed(Walk { place: &place, depth: self.depth + 1, found: self.found })?;
+            members.next_value_seed(Walk { place: &place, depth: self.depth + 1, ..self })?;
             names.insert(name);
         }
         Ok(())

@@ -1,3 +1,5 @@
+//! Writes as tables: the request that each becomes, and the problem that each wrong one gets.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

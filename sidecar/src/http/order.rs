@@ -1,0 +1,192 @@
+//! One write, whoever wants it: its body is parsed, its preconditions become the version that must be the present one, the store
+//! carries it out, and the result is in the view before it is told. Never sees a request, never makes an answer: `write` and `batch` do.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use contract::problem::{Code, Problem};
+use hyper::StatusCode;
+use sidecar_core::entity::{Entity, Key};
+use sidecar_core::query;
+use sidecar_core::version::Version;
+use sidecar_core::write::body::Body;
+use sidecar_core::write::patch::Patch;
+use sidecar_core::write::status::StatusChange;
+
+use super::answer::Fault;
+use super::conditions::Tags;
+use super::read::view;
+use super::service::Api;
+use crate::kinds::Served;
+use crate::store::{Write, Written};
+use crate::view::View;
+
+/// What is to be done with an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Create,
+    Replace,
+    Merge,
+    Patch,
+    Delete,
+    ReplaceStatus,
+    MergeStatus,
+    PatchStatus,
+}
+
+/// One write.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    pub(super) action: Action,
+    /// The id is empty for a create.
+    pub(super) key: Key,
+    pub(super) body: &'a [u8],
+    pub(super) if_match: Option<&'a Tags>,
+    pub(super) if_none_match: Option<&'a Tags>,
+    pub(super) dry_run: bool,
+}
+
+/// What a write came to.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) status: StatusCode,
+    /// As it is now; absent when it is gone.
+    pub(super) entity: Option<Arc<Entity>>,
+    /// Of a new one: its path.
+    pub(super) location: Option<String>,
+}
+
+/// What `If-Match` allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Base {
+    version: Option<Version>,
+    must_exist: bool,
+}
+
+/// A body, parsed as its action needs it.
+enum Content<'a> {
+    None,
+    Fields(Body<'a>),
+    Operations(Patch<'a>),
+}
+
+impl Api {
+    /// Carries a write out.
+    pub(super) async fn carry_out(&self, served: &Served, order: Order<'_>) -> Result<Done, Box<Fault>> {
+        let content = order.content()?;
+        let only_new = order.only_new()?;
+        let key = &order.key;
+        let view = view(served, key)?;
+        let Base { version: base, must_exist } = self.base(served, key, view, order.if_match).await?;
+        let write = match (&content, order.action) {
+            (Content::Operations(patch), Action::PatchStatus) => {
+                Write::Status { change: StatusChange::Patch(patch), base }
+            }
+            (Content::Operations(patch), _) => Write::JsonPatch { patch, base },
+            (Content::Fields(body), Action::Create) => Write::Create(body),
+            (Content::Fields(body), Action::Replace) if only_new => Write::Create(body),
+            (Content::Fields(body), Action::Replace) => Write::Replace { body, base, must_exist },
+            (Content::Fields(body), Action::ReplaceStatus) => {
+                Write::Status { change: StatusChange::Replace(body), base }
+            }
+            (Content::Fields(body), Action::MergeStatus) => Write::Status { change: StatusChange::Merge(body), base },
+            (Content::Fields(body), _) => Write::Patch { body, base },
+            (Content::None, _) => Write::Delete { base },
+        };
+        let result = self.store.write(&served.kind, key, view.find(key), write, order.dry_run).await;
+        let written = result.map_err(|refused| {
+            let fault = Box::<Fault>::from(refused);
+            if only_new { fault.recast(Code::Conflict, Code::PreconditionFailed) } else { fault }
+        })?;
+        if !order.dry_run {
+            remember(view, key, &written, order.action);
+        }
+        Ok(self.done(served, key, written, order.action))
+    }
+
+    fn done(&self, served: &Served, key: &Key, written: Written, action: Action) -> Done {
+        let done = |status, entity| Done { status, entity, location: None };
+        match written {
+            Written::Gone { .. } => done(StatusCode::NO_CONTENT, None),
+            Written::Stored { entity, .. } if action == Action::Delete => {
+                if entity.deleting {
+                    done(StatusCode::ACCEPTED, Some(entity))
+                } else {
+                    done(StatusCode::NO_CONTENT, None)
+                }
+            }
+            Written::Stored { entity, created: false } => done(StatusCode::OK, Some(entity)),
+            Written::Stored { entity, created: true } => {
+                let several = served.view.namespaces().is_none_or(|here| here.len() > 1);
+                let mut location = format!("/v1/{}/{}", self.kinds.path(served), entity.key.id);
+                if let Some(namespace) = key.namespace.as_ref().filter(|_| several) {
+                    location.push_str(&format!("?namespace={}", query::percent_encode(namespace)));
+                }
+                Done { status: StatusCode::CREATED, entity: Some(entity), location: Some(location) }
+            }
+        }
+    }
+
+    /// One version goes into the request itself. Of several, the one that is the present one; the cache knows it, or else the API server.
+    async fn base(&self, served: &Served, key: &Key, view: &View, if_match: Option<&Tags>) -> Result<Base, Box<Fault>> {
+        let Some(tags) = if_match else { return Ok(Base { version: None, must_exist: false }) };
+        if key.id.is_empty() {
+            return Err(
+                Problem::new(Code::BadRequest, "If-Match makes no sense for an entity that is to be created").into()
+            );
+        }
+        if *tags == Tags::Any {
+            return Ok(Base { version: None, must_exist: true });
+        }
+        let allowed = tags.versions();
+        let failed = || Problem::new(Code::PreconditionFailed, "none of the versions of If-Match is the present one");
+        let version = match allowed.as_slice() {
+            [] => return Err(failed().into()),
+            [one] => *one,
+            several => {
+                let cached = view.find(key).map(|entity| entity.version).filter(|version| several.contains(version));
+                match cached {
+                    Some(version) => version,
+                    None => {
+                        let present = self.store.read(&served.kind, key).await?.map(|entity| entity.version);
+                        present.filter(|version| several.contains(version)).ok_or_else(failed)?
+                    }
+                }
+            }
+        };
+        Ok(Base { version: Some(version), must_exist: true })
+    }
+}
+
+impl<'a> Order<'a> {
+    fn content(&self) -> Result<Content<'a>, Problem> {
+        match self.action {
+            Action::Delete => Ok(Content::None),
+            Action::Patch | Action::PatchStatus => Patch::parse(self.body).map(Content::Operations),
+            _ => Body::parse(self.body).map(Content::Fields),
+        }
+    }
+
+    /// Whether `If-None-Match` allows only a create; it means nothing else here.
+    fn only_new(&self) -> Result<bool, Problem> {
+        match (self.if_none_match, self.action) {
+            (None, _) => Ok(false),
+            (Some(Tags::Any), Action::Replace) if self.if_match.is_none() => Ok(true),
+            (Some(_), _) => Err(Problem::new(
+                Code::BadRequest,
+                "on a write, If-None-Match is taken as * on a PUT without If-Match only",
+            )),
+        }
+    }
+}
+
+/// Before the result is told, so that whoever gets it reads the own write.
+fn remember(view: &View, key: &Key, written: &Written, action: Action) {
+    match written {
+        Written::Stored { entity, .. } if action == Action::Delete && !entity.deleting => {
+            view.deleted(key, &entity.uid, Instant::now());
+        }
+        Written::Stored { entity, .. } => view.written(Arc::clone(entity)),
+        Written::Gone { uid } => view.deleted(key, uid, Instant::now()),
+    }
+}
