@@ -6,6 +6,8 @@ pub const GROUP: &str = "k8sasbackend.com";
 pub const FIELD_MANAGER: &str = "kab-sidecar";
 /// Annotation that keeps `meta.expiresAt` of an entity (RFC 3339).
 pub const EXPIRES_AT: &str = "k8sasbackend.com/expires-at";
+/// Annotation that keeps which `Idempotency-Key`, and which body, an entity was created with, both as hashes.
+pub const IDEMPOTENCY: &str = "k8sasbackend.com/idempotency";
 /// Environment variable that tells the app where its entity API is.
 pub const APP_URL_VARIABLE: &str = "KAB_URL";
 /// Prefix of the environment variables that override the sidecar's configuration; `__` stands between levels.

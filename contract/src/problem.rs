@@ -31,6 +31,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// 422: understood, but the schema or a rule refuses it.
     Invalid,
+    /// 422: the `Idempotency-Key` was used with another body.
+    KeyReused,
     /// 429: too many writes for now.
     TooManyRequests,
     /// 500: a fault of the sidecar.
@@ -58,6 +60,7 @@ impl Code {
             Self::TooLarge => "too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::Invalid => "invalid",
+            Self::KeyReused => "idempotency-key-reused",
             Self::TooManyRequests => "too-many-requests",
             Self::Internal => "internal",
             Self::BadGateway => "bad-gateway",
@@ -79,7 +82,7 @@ impl Code {
             Self::PreconditionFailed => 412,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
-            Self::Invalid => 422,
+            Self::Invalid | Self::KeyReused => 422,
             Self::TooManyRequests => 429,
             Self::Internal => 500,
             Self::BadGateway => 502,
@@ -102,6 +105,7 @@ impl Code {
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body's media type is not taken here",
             Self::Invalid => "The entity is not valid",
+            Self::KeyReused => "The Idempotency-Key was used with another body",
             Self::TooManyRequests => "Too many requests",
             Self::Internal => "A fault of the sidecar",
             Self::BadGateway => "The API server's answer cannot be used",

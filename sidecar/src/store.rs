@@ -24,6 +24,7 @@ use sidecar_core::mapping;
 use sidecar_core::refusal::{self, Conditional};
 use sidecar_core::version::Version;
 use sidecar_core::watch::{ListPage, Request as ListRequest};
+use sidecar_core::write::idempotency::{self, Mark, Verdict};
 use sidecar_core::write::patch::{self, Patch as WritePatch};
 use sidecar_core::write::status::StatusChange;
 use sidecar_core::write::{self, body::Body as WriteBody};
@@ -50,6 +51,13 @@ const RETRY_SECONDS: u64 = 2;
 pub enum Write<'a> {
     /// Nothing of that id may exist.
     Create(&'a WriteBody<'a>),
+    /// As [`Write::Create`], unless the same was created before: then that is the result.
+    CreateOnce {
+        /// The entity.
+        body: &'a WriteBody<'a>,
+        /// By which the first try is known again.
+        mark: &'a Mark,
+    },
     /// Create, or replace what exists.
     Replace {
         /// The entity.
@@ -148,8 +156,11 @@ impl Store {
         let answer = self.send(kind, Verb::get, Method::GET, resource::object(kind, key), None).await?;
         match answer.status {
             StatusCode::OK => entity(kind, &answer.body).map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(refused(kind, key, &answer, Conditional::No)),
+            _ => {
+                let refused = refused(kind, key, &answer, Conditional::No);
+                // The kind itself may be missing, which says nothing about the entity.
+                if refused.problem.status == Code::NotFound.status() { Ok(None) } else { Err(refused) }
+            }
         }
     }
 
@@ -215,6 +226,15 @@ impl Store {
                     continue;
                 }
             }
+            if let Write::CreateOnce { mark, .. } = write
+                && answer.status == StatusCode::CONFLICT
+            {
+                match self.first_result(kind, key, mark).await? {
+                    Some(first) => return Ok(first),
+                    None if attempt < ATTEMPTS => continue,
+                    None => {}
+                }
+            }
             let status = answer.status.as_u16();
             if write.is_json_patch() && refusal::inapplicable(status, &answer.body) && write.fits(existing.as_deref()) {
                 return Err(patch::inapplicable().into());
@@ -222,6 +242,23 @@ impl Store {
             return Err(refused(kind, key, &answer, write.conditional()));
         }
         Err(Problem::new(Code::Internal, "no attempt was made").into())
+    }
+
+    /// What exists in a create's place, when the same create made it; absent when nothing exists any more.
+    async fn first_result(&self, kind: &Kind, key: &Key, mark: &Mark) -> Result<Option<Written>, Refused> {
+        let answer = self.send(kind, Verb::get, Method::GET, resource::object(kind, key), None).await?;
+        match (answer.status, mark.judge(&answer.body)) {
+            (StatusCode::OK, Verdict::Same) => {
+                Ok(Some(Written::Stored { entity: entity(kind, &answer.body)?, created: true }))
+            }
+            (StatusCode::OK, Verdict::OtherBody) => Err(idempotency::reused().into()),
+            (StatusCode::OK, Verdict::Foreign) => {
+                let detail = format!("the {} {:?} exists already", kind.noun(), &*key.id);
+                Err(Problem::new(Code::Conflict, detail).into())
+            }
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            _ => Err(refused(kind, key, &answer, Conditional::No)),
+        }
     }
 
     async fn send(
@@ -303,6 +340,7 @@ impl Write<'_> {
 fn request(kind: &Kind, key: &Key, existing: Option<&Entity>, write: Write<'_>) -> Result<write::Request, Problem> {
     match write {
         Write::Create(body) => write::create(kind, key, body),
+        Write::CreateOnce { body, mark } => write::create_once(kind, key, body, mark),
         Write::Replace { base: None, must_exist: true, .. } if existing.is_none() => {
             Err(Problem::new(Code::PreconditionFailed, format!("there is no {} {:?}", kind.noun(), &*key.id)))
         }

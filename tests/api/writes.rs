@@ -17,7 +17,7 @@ fn a_json_patch_changes_fields_labels_and_expiry_or_nothing() {
         let first = sidecar.api.post("/v1/todos", &todo).await?.expect(201)?;
         let api = &sidecar.api;
         let patch = async |patch: serde_json::Value, more: &[(&str, &str)]| {
-            let headers = [&[JSON_PATCH], more].concat();
+            let headers = [&[JSON_PATCH][..], more].concat();
             api.send(Method::PATCH, "/v1/todos/milk", &headers, Some(patch.to_string())).await
         };
         let changed = patch(
@@ -29,8 +29,9 @@ fn a_json_patch_changes_fields_labels_and_expiry_or_nothing() {
                 {"op": "add", "path": "/meta/expiresAt", "value": "2031-01-01T00:00:00Z"},
             ]),
             &[("if-match", first.header("etag"))],
-        );
-        let changed = changed.await?.expect(200)?;
+        )
+        .await?
+        .expect(200)?;
         assert_eq!(changed.body["message"], "two");
         assert_eq!(changed.body["meta"]["labels"], json!({"example.com/shop": "corner"}));
         assert_eq!(changed.body["meta"]["expiresAt"], "2031-01-01T00:00:00Z");
@@ -93,6 +94,44 @@ fn a_status_is_written_beside_the_fields() {
         assert_eq!(api.send(Method::GET, path, &[], None).await?.expect(405)?.header("allow"), "PUT, PATCH");
         let seen = todos::api(&world.kube, &world.ns).get("milk").await?;
         assert_eq!(seen.data["spec"]["message"], "one");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_create_with_a_key_is_done_once_also_across_a_restart_of_the_sidecar() {
+    run("idempotency_key", async |world| {
+        let body = json!({"when": "2030-01-01T10:00:00Z", "message": "one"}).to_string();
+        let key = [("idempotency-key", "8e03978e-40d5-43dd-bc93-6894a57f9324")];
+        let first = world.sidecar().await?;
+        let created = first.api.send(Method::POST, "/v1/todos", &key, Some(body.clone())).await?.expect(201)?;
+        first.kill().await?;
+
+        let second = world.sidecar().await?;
+        let again = second.api.send(Method::POST, "/v1/todos", &key, Some(body.clone())).await?.expect(201)?;
+        assert_eq!((&again.body, again.header("location")), (&created.body, created.header("location")));
+        assert_eq!(todos::api(&world.kube, &world.ns).list(&Default::default()).await?.items.len(), 1);
+
+        let other = json!({"when": "2030-01-01T10:00:00Z", "message": "two"}).to_string();
+        let refused = second.api.send(Method::POST, "/v1/todos", &key, Some(other)).await?.expect(422)?;
+        assert_eq!(refused.body["type"], "urn:k8sasbackend:problem:idempotency-key-reused");
+
+        // What changed since shows; what was deleted is made anew.
+        let put = json!({"when": "2030-01-01T10:00:00Z", "message": "changed"});
+        let path = created.header("location");
+        second.api.put(path, &put).await?.expect(200)?;
+        let again = second.api.send(Method::POST, "/v1/todos", &key, Some(body.clone())).await?.expect(201)?;
+        assert_eq!(again.body["message"], "changed");
+        second.api.send(Method::DELETE, path, &[], None).await?.expect(204)?;
+        let anew = second.api.send(Method::POST, "/v1/todos", &key, Some(body)).await?.expect(201)?;
+        assert_eq!((&anew.body["id"], &anew.body["message"]), (&created.body["id"], &json!("one")));
+        assert_ne!(anew.body["meta"]["uid"], created.body["meta"]["uid"]);
+
+        let named = json!({"id": "milk", "when": "2030-01-01T10:00:00Z", "message": "one"});
+        let once = second.api.send(Method::POST, "/v1/todos", &key, Some(named.to_string())).await?.expect(201)?;
+        let twice = second.api.send(Method::POST, "/v1/todos", &key, Some(named.to_string())).await?.expect(201)?;
+        assert_eq!((&once.body, &once.body["id"]), (&twice.body, &json!("milk")));
+        second.api.post("/v1/todos", &named).await?.expect(409)?;
         Ok(())
     });
 }

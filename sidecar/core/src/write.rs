@@ -22,6 +22,7 @@
 //! **A precondition** is part of the same request: the body sets `metadata.resourceVersion`, which the API server compares (409).
 
 pub mod body;
+pub mod idempotency;
 pub mod name;
 mod object;
 pub mod patch;
@@ -30,7 +31,7 @@ mod scan;
 pub mod status;
 mod time;
 
-use contract::names::EXPIRES_AT;
+use contract::names::{EXPIRES_AT, IDEMPOTENCY};
 use contract::problem::{Code, Problem};
 use serde_json::{Map, Value, json};
 
@@ -39,6 +40,7 @@ use crate::kind::Kind;
 use crate::mapping;
 use crate::version::Version;
 use body::{Body, Meta, Nulls};
+use idempotency::Mark;
 use object::JsonPatch;
 
 /// Media type of a merge patch (RFC 7396).
@@ -104,7 +106,15 @@ impl Request {
 /// # Errors
 /// 400 when the body contradicts the URL, or is not the business shape; `errors` names the places.
 pub fn create(kind: &Kind, key: &Key, body: &Body<'_>) -> Result<Request, Problem> {
-    post(kind, key, body, Guess::Nothing)
+    post(kind, key, body, None, Guess::Nothing)
+}
+
+/// [`create`] with an idempotency key: `key.id` is there, and the mark stays at the object.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_once(kind: &Kind, key: &Key, body: &Body<'_>, mark: &Mark) -> Result<Request, Problem> {
+    post(kind, key, body, Some(mark), Guess::Nothing)
 }
 
 /// The request that creates or replaces the entity `key`. `existing` is what the cache has. `base` is the version that must be the present one
@@ -122,7 +132,7 @@ pub fn replace(
 ) -> Result<Request, Problem> {
     let Some(existing) = existing else {
         return match base {
-            None => post(kind, key, body, Guess::Absent),
+            None => post(kind, key, body, None, Guess::Absent),
             Some(base) => Err(outrun(kind, key, base)),
         };
     };
@@ -206,10 +216,15 @@ pub fn delete(base: Option<Version>) -> Request {
     Request { method: Method::Delete, content_type: "application/json", body, guess: Guess::Nothing }
 }
 
-fn post(kind: &Kind, key: &Key, body: &Body<'_>, guess: Guess) -> Result<Request, Problem> {
+fn post(kind: &Kind, key: &Key, body: &Body<'_>, mark: Option<&Mark>, guess: Guess) -> Result<Request, Problem> {
     body.check(kind, key)?;
     let name = if key.id.is_empty() { body.id()? } else { Some(key.id.to_string()) };
     let mut metadata = metadata(body.meta(Nulls::Refused)?, Nulls::Refused);
+    if let Some(mark) = mark
+        && let Value::Object(annotations) = metadata.entry("annotations").or_insert_with(|| json!({}))
+    {
+        annotations.insert(IDEMPOTENCY.to_owned(), json!(mark.annotation()));
+    }
     match name {
         Some(name) => {
             name::check(&name).map_err(|why| {

@@ -10,6 +10,7 @@ use sidecar_core::entity::{Entity, Key};
 use sidecar_core::query;
 use sidecar_core::version::Version;
 use sidecar_core::write::body::Body;
+use sidecar_core::write::idempotency::Mark;
 use sidecar_core::write::patch::Patch;
 use sidecar_core::write::status::StatusChange;
 
@@ -43,6 +44,8 @@ pub(super) struct Order<'a> {
     pub(super) body: &'a [u8],
     pub(super) if_match: Option<&'a Tags>,
     pub(super) if_none_match: Option<&'a Tags>,
+    /// `Idempotency-Key`; it matters to a create alone.
+    pub(super) idempotency_key: Option<&'a str>,
     pub(super) dry_run: bool,
 }
 
@@ -72,18 +75,30 @@ enum Content<'a> {
 
 impl Api {
     /// Carries a write out.
-    pub(super) async fn carry_out(&self, served: &Served, order: Order<'_>) -> Result<Done, Box<Fault>> {
+    pub(super) async fn carry_out(&self, served: &Served, mut order: Order<'_>) -> Result<Done, Box<Fault>> {
         let content = order.content()?;
         let only_new = order.only_new()?;
+        let mark = order.mark(served)?;
+        if let (Some(mark), Content::Fields(body)) = (&mark, &content) {
+            let id = body.id()?.unwrap_or_else(|| mark.id(&served.kind));
+            order.key.id = id.into();
+        }
         let key = &order.key;
         let view = view(served, key)?;
+        if order.action == Action::Create && order.if_match.is_some() {
+            let detail = "If-Match makes no sense for an entity that is to be created";
+            return Err(Problem::new(Code::BadRequest, detail).into());
+        }
         let Base { version: base, must_exist } = self.base(served, key, view, order.if_match).await?;
         let write = match (&content, order.action) {
             (Content::Operations(patch), Action::PatchStatus) => {
                 Write::Status { change: StatusChange::Patch(patch), base }
             }
             (Content::Operations(patch), _) => Write::JsonPatch { patch, base },
-            (Content::Fields(body), Action::Create) => Write::Create(body),
+            (Content::Fields(body), Action::Create) => match &mark {
+                Some(mark) => Write::CreateOnce { body, mark },
+                None => Write::Create(body),
+            },
             (Content::Fields(body), Action::Replace) if only_new => Write::Create(body),
             (Content::Fields(body), Action::Replace) => Write::Replace { body, base, must_exist },
             (Content::Fields(body), Action::ReplaceStatus) => {
@@ -130,11 +145,6 @@ impl Api {
     /// One version goes into the request itself. Of several, the one that is the present one; the cache knows it, or else the API server.
     async fn base(&self, served: &Served, key: &Key, view: &View, if_match: Option<&Tags>) -> Result<Base, Box<Fault>> {
         let Some(tags) = if_match else { return Ok(Base { version: None, must_exist: false }) };
-        if key.id.is_empty() {
-            return Err(
-                Problem::new(Code::BadRequest, "If-Match makes no sense for an entity that is to be created").into()
-            );
-        }
         if *tags == Tags::Any {
             return Ok(Base { version: None, must_exist: true });
         }
@@ -167,15 +177,23 @@ impl<'a> Order<'a> {
         }
     }
 
+    fn mark(&self, served: &Served) -> Result<Option<Mark>, Problem> {
+        let key = self.idempotency_key.filter(|_| self.action == Action::Create);
+        key.map(|key| Mark::new(&served.kind, &self.key, key, self.body)).transpose()
+    }
+
     /// Whether `If-None-Match` allows only a create; it means nothing else here.
     fn only_new(&self) -> Result<bool, Problem> {
         match (self.if_none_match, self.action) {
             (None, _) => Ok(false),
             (Some(Tags::Any), Action::Replace) if self.if_match.is_none() => Ok(true),
-            (Some(_), _) => Err(Problem::new(
-                Code::BadRequest,
-                "on a write, If-None-Match is taken as * on a PUT without If-Match only",
+            (Some(Tags::Any), Action::Replace) => Err(Problem::new(
+                Code::PreconditionFailed,
+                "If-Match wants an entity that exists, If-None-Match: * one that does not: both never hold",
             )),
+            (Some(_), _) => {
+                Err(Problem::new(Code::BadRequest, "on a write, If-None-Match is taken as * on a PUT only"))
+            }
         }
     }
 }

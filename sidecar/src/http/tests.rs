@@ -184,7 +184,7 @@ async fn a_write_is_one_request_with_field_manager_and_strict_validation() {
         shop.ask("PATCH /v1/todos/milk?dryRun=true", &[MERGE, "prefer: return=minimal"], r#"{"message":"x"}"#).await;
     assert_eq!(
         (patched.status, patched.body.as_str(), patched.header("preference-applied")),
-        (200, "", Some("return=minimal"))
+        (204, "", Some("return=minimal"))
     );
     let deleted = shop.ask("DELETE /v1/todos/milk", &["if-match: \"11\""], "").await;
     assert_eq!((deleted.status, shop.get("/v1/todos/milk").await.status), (204, 404));
@@ -302,6 +302,44 @@ async fn a_json_patch_that_does_not_fit_is_a_conflict_and_tried_once_more_only_w
         let stale = shop.ask("PATCH /v1/todos/milk", &[PATCH, "if-match: \"4\""], patch).await;
         assert_eq!(stale.status, 412, "{stale:?}");
     }
+}
+
+#[tokio::test]
+async fn a_create_that_was_done_already_returns_the_first_result() {
+    let (sent, kept) = (Arc::new(parking_lot::Mutex::new(String::new())), "idempotency-key: \"k-1\"");
+    let memory = Arc::clone(&sent);
+    let shop = shop(move |asked| match asked.line.split(' ').next() {
+        Some("POST") if memory.lock().is_empty() => {
+            let stored = asked
+                .body
+                .replace("\"metadata\":{", "\"metadata\":{\"resourceVersion\":\"12\",\"namespace\":\"shop\",");
+            memory.lock().clone_from(&stored);
+            Reply::BreakOff
+        }
+        Some("POST") => status(409, "AlreadyExists", "todos already exists"),
+        _ => Reply::Json(200, memory.lock().clone()),
+    })
+    .await;
+    let post = async |body| shop.ask("POST /v1/todos", &[JSON, kept], body).await;
+    let first = post(r#"{"message":"m"}"#).await;
+    assert!(matches!(first.status, 201 | 504), "{first:?}");
+    let again = post(r#"{"message":"m"}"#).await;
+    assert_eq!(
+        (again.status, again.header("etag"), again.json()["message"].as_str()),
+        (201, Some("\"12\""), Some("m"))
+    );
+    let id = again.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(again.header("location"), Some(format!("/v1/todos/{id}").as_str()));
+    assert_eq!(shop.get(&format!("/v1/todos/{id}")).await.status, 200, "read your own write");
+    let other = post(r#"{"message":"n"}"#).await;
+    assert_eq!(
+        (other.status, other.json()["type"].as_str()),
+        (422, Some("urn:k8sasbackend:problem:idempotency-key-reused"))
+    );
+    let foreign = shop.ask("POST /v1/todos", &[JSON, "idempotency-key: k-2"], &format!("{{\"id\":\"{id}\"}}")).await;
+    assert_eq!(foreign.status, 409, "{foreign:?}");
+    assert_eq!(shop.ask("POST /v1/todos", &[JSON, kept, kept], "{}").await.status, 400);
+    assert_eq!(shop.ask("POST /v1/todos", &[JSON, kept, "if-match: *"], "{}").await.status, 400);
 }
 
 #[tokio::test]

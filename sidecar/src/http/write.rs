@@ -2,7 +2,7 @@
 
 use contract::problem::{Code, Problem};
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderName};
 use hyper::{HeaderMap, Method, Request};
 use sidecar_core::write::{JSON_PATCH, MERGE_PATCH, name};
 
@@ -14,6 +14,7 @@ use super::parameters::{self, Access, Parameters};
 use super::service::Api;
 use crate::kinds::Served;
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const JSON: &str = "application/json";
 
 /// What of an entity a path names.
@@ -39,6 +40,7 @@ impl Api {
             check_id(id)?;
         }
         let action = action(request.method(), target, request.headers())?;
+        let idempotency_key = idempotency_key(request.headers())?;
         let body = if action == Action::Delete { None } else { Some(body::read(request).await?) };
         let order = Order {
             action,
@@ -46,6 +48,7 @@ impl Api {
             body: body.as_deref().unwrap_or_default(),
             if_match: context.if_match.as_ref(),
             if_none_match: context.if_none_match.as_ref(),
+            idempotency_key: idempotency_key.as_deref(),
             dry_run: parameters.dry_run,
         };
         let done = self.carry_out(served, order).await?;
@@ -63,6 +66,16 @@ impl Api {
 /// 400 when this can be nobody's id.
 pub(super) fn check_id(id: &str) -> Result<(), Problem> {
     name::check(id).map_err(|why| Problem::new(Code::BadRequest, format!("the id {id:?} cannot be used: {why}")))
+}
+
+/// `Idempotency-Key`, once.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(first) = given.next() else { return Ok(None) };
+    match (first.to_str(), given.next()) {
+        (Ok(key), None) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(Code::BadRequest, "Idempotency-Key is given more than once, or is no text")),
+    }
 }
 
 /// What is wanted, by method and media type.

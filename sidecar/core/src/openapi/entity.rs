@@ -6,14 +6,18 @@ use serde_json::{Map, Value, json};
 
 use super::dialect::{Shape, convert, strings};
 use super::names::Names;
-use super::shared::{id, reference};
+use super::shared::{id, part_of, reference};
 use crate::kind::Kind;
 use crate::schema::Schema;
 
 /// The components of a kind.
 pub(super) fn schemas(names: &Names, schema: &Schema, kind: &Kind) -> Vec<(String, Value)> {
     let name = &names.one;
-    let mut components = vec![(name.clone(), entity(names, schema)), (format!("{name}List"), list(names))];
+    let mut components = vec![
+        (name.clone(), entity(names, schema)),
+        (format!("{name}Part"), part(names, schema)),
+        (format!("{name}List"), list(names)),
+    ];
     if let Some(status) = &schema.status {
         components.push((format!("{name}Status"), convert(status, Shape::Read)));
     }
@@ -39,6 +43,25 @@ fn entity(names: &Names, schema: &Schema) -> Value {
     }
     // An object without a spec has none of its fields.
     shaped(&schema.fields, Shape::Read, own, &["id", "meta"], schema.fields_required)
+}
+
+/// An entity as `fields` leaves it.
+fn part(names: &Names, schema: &Schema) -> Value {
+    let mut part = part_of(entity(names, schema));
+    if let Value::Object(part) = &mut part {
+        part.insert(
+            "description".to_owned(),
+            json!(format!("Of a {} the members that `fields` names, and `id`.", names.one)),
+        );
+        part.insert("required".to_owned(), json!(["id"]));
+    }
+    if let Some(Value::Object(properties)) = part.get_mut("properties") {
+        properties.insert("meta".to_owned(), reference("schemas", "MetaPart"));
+        if let Some(status) = &schema.status {
+            properties.insert("status".to_owned(), part_of(convert(status, Shape::Read)));
+        }
+    }
+    part
 }
 
 fn write(schema: &Schema) -> Value {
@@ -103,7 +126,11 @@ fn list(names: &Names) -> Value {
         "description": format!("{} and how far the list goes.", names.many),
         "required": ["items", "meta", "nextPageToken"],
         "properties": {
-            "items": { "type": "array", "items": reference("schemas", &names.one) },
+            "items": {
+                "type": "array",
+                "description": "Whole, or with `fields` in parts.",
+                "items": { "anyOf": [reference("schemas", &names.one), reference("schemas", &format!("{}Part", names.one))] }
+            },
             "meta": reference("schemas", "ListMeta"),
             "nextPageToken": {
                 "type": ["string", "null"], "description": "`pageToken` of the next page; null on the last one."

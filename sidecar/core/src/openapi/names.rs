@@ -16,7 +16,7 @@ pub(super) struct Names {
 }
 
 /// What follows the kind's name in the components of a kind. The first is the entity itself.
-pub(super) const COMPONENTS: [&str; 7] = ["", "List", "Patch", "Status", "StatusPatch", "StatusWrite", "Write"];
+pub(super) const COMPONENTS: [&str; 8] = ["", "List", "Part", "Patch", "Status", "StatusPatch", "StatusWrite", "Write"];
 
 /// A name for each kind, in order. The kind's own name where nothing else in the document is called so (another kind's list, or one of
 /// `taken`); else with the group, and then the version, behind it.

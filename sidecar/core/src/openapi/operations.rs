@@ -48,9 +48,16 @@ impl Operations<'_> {
             "CacheControl",
             "AtLeastVersion",
             "PreferWait",
+            "LastEventId",
         ]));
         let many = &self.names.many;
-        let list = answer("The list.", &["ETag", "Age"], Some(&format!("{}List", self.names.one)));
+        let mut list = answer("The list.", &["ETag", "Age"], Some(&format!("{}List", self.names.one)));
+        if let Some(Value::Object(content)) = list.get_mut("content") {
+            content.insert(
+                "text/event-stream".to_owned(),
+                json!({ "schema": { "type": "string", "description": EVENTS } }),
+            );
+        }
         self.operation(
             &format!("list{many}"),
             &format!("List {many}"),
@@ -76,7 +83,7 @@ impl Operations<'_> {
 
     fn create(&self) -> Value {
         let mut parameters = self.namespace(Need::Places);
-        parameters.extend(shared(&["DryRun", "PreferReturn"]));
+        parameters.extend(shared(&["IdempotencyKey", "DryRun", "PreferReturn"]));
         self.operation(
             &format!("create{}", self.names.one),
             &format!("Create a new {}", self.names.one),
@@ -96,7 +103,8 @@ impl Operations<'_> {
             parameters,
             Some(self.body("application/json", "Write", "The whole entity: what is left out is removed.")),
             &[
-                (200, self.entity("It was replaced.", &["ETag", "Preference-Applied"])),
+                (200, self.entity("It was replaced.", &["ETag"])),
+                (204, minimal("It was replaced.")),
                 (201, self.entity("It was created.", &["ETag", "Location", "Preference-Applied"])),
             ],
             &[&WRITE[..], &[Code::Conflict, Code::PreconditionFailed]].concat(),
@@ -111,7 +119,7 @@ impl Operations<'_> {
             &format!("Change some fields of one {}", self.names.one),
             parameters,
             Some(self.patch_body("Patch", "the entity")),
-            &[(200, self.entity("It was changed.", &["ETag", "Preference-Applied"]))],
+            &[(200, self.entity("It was changed.", &["ETag"])), (204, minimal("It was changed."))],
             &[&WRITE[..], &[Code::NotFound, Code::Conflict, Code::PreconditionFailed]].concat(),
         )
     }
@@ -124,7 +132,10 @@ impl Operations<'_> {
             &format!("Replace the status of one {}", self.names.one),
             parameters,
             Some(self.body("application/json", "StatusWrite", "The whole status: what is left out is removed.")),
-            &[(200, self.entity("It was replaced. The answer is the whole entity.", &["ETag", "Preference-Applied"]))],
+            &[
+                (200, self.entity("It was replaced. The answer is the whole entity.", &["ETag"])),
+                (204, minimal("It was replaced.")),
+            ],
             &[&WRITE[..], &[Code::NotFound, Code::Conflict, Code::PreconditionFailed]].concat(),
         )
     }
@@ -137,7 +148,10 @@ impl Operations<'_> {
             &format!("Change the status of one {}", self.names.one),
             parameters,
             Some(self.patch_body("StatusPatch", "the status")),
-            &[(200, self.entity("It was changed. The answer is the whole entity.", &["ETag", "Preference-Applied"]))],
+            &[
+                (200, self.entity("It was changed. The answer is the whole entity.", &["ETag"])),
+                (204, minimal("It was changed.")),
+            ],
             &[&WRITE[..], &[Code::NotFound, Code::Conflict, Code::PreconditionFailed]].concat(),
         )
     }
@@ -250,6 +264,11 @@ impl Operations<'_> {
     }
 }
 
+const EVENTS: &str = "\
+Server-sent events, for whom asks for them with `Accept`: `added` for each entity that there is, `synced`, and then `added`, `modified` \
+and `deleted` as it happens, each with an entity as its data and the version as its id. `reset`: what the reader has is worth nothing any more, \
+and everything is told again.";
+
 /// What can befall any read.
 const READ: [Code; 4] = [Code::BadRequest, Code::Forbidden, Code::Unavailable, Code::Timeout];
 
@@ -279,6 +298,15 @@ fn shared(names: &[&str]) -> Vec<Value> {
 
 fn unchanged() -> Value {
     answer("Unchanged since the version in `If-None-Match`.", &["ETag", "Age"], None)
+}
+
+/// In place of 200.
+fn minimal(what: &str) -> Value {
+    answer(
+        &format!("{what} With `Prefer: return=minimal` the entity is left out."),
+        &["ETag", "Preference-Applied"],
+        None,
+    )
 }
 
 fn answer(description: &str, headers: &[&str], schema: Option<&str>) -> Value {

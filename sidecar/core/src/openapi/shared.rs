@@ -23,8 +23,18 @@ const PROBLEMS: [Code; 11] = [
 ];
 
 /// The names of all shared schemas: no kind's components may be called so.
-pub(super) const SCHEMAS: [&str; 9] =
-    ["FieldError", "JsonPatch", "KindList", "ListMeta", "Meta", "MetaPatch", "MetaWrite", "Problem", "ServedKind"];
+pub(super) const SCHEMAS: [&str; 10] = [
+    "FieldError",
+    "JsonPatch",
+    "KindList",
+    "ListMeta",
+    "Meta",
+    "MetaPart",
+    "MetaPatch",
+    "MetaWrite",
+    "Problem",
+    "ServedKind",
+];
 
 /// The answer that any request may get beside those that its operation names.
 const ANY_PROBLEM: &str = "AnyProblem";
@@ -38,8 +48,8 @@ const LABEL: &str = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Z
 const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$";
 /// A JSON pointer.
 const POINTER: &str = "^(/([^/~]|~[01])*)*$";
-/// `*`, or entity tags.
-const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#;
+/// Entity tags.
+const TAGS: &str = r#"^(W/)?"[!#-~]+"(, ?(W/)?"[!#-~]+")*$"#;
 
 /// The schema of an id.
 pub(super) fn id() -> Value {
@@ -49,6 +59,11 @@ pub(super) fn id() -> Value {
 /// The schema of a namespace, where any will do.
 pub(super) fn namespace() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": 63, "pattern": NAMESPACE })
+}
+
+/// The schema of `If-Match` and `If-None-Match`.
+fn tags() -> Value {
+    json!({ "anyOf": [{ "const": "*" }, { "type": "string", "pattern": TAGS }], "examples": ["\"1234\""] })
 }
 
 /// A reference to a component.
@@ -67,7 +82,9 @@ pub(super) fn problems(codes: &[Code]) -> Map<String, Value> {
 /// The shared schemas.
 pub(super) fn schemas() -> Map<String, Value> {
     let mut schemas = contract_schemas();
+    let part = schemas.get("Meta").cloned().unwrap_or_default();
     let own = [
+        ("MetaPart", part_of(part)),
         ("MetaWrite", writable_meta(&schemas, false)),
         ("MetaPatch", writable_meta(&schemas, true)),
         ("JsonPatch", json_patch()),
@@ -203,6 +220,28 @@ fn json_patch() -> Value {
     })
 }
 
+/// The same with nothing required, at any depth: what `fields` may leave of it.
+pub(super) fn part_of(mut schema: Value) -> Value {
+    if let Value::Object(keywords) = &mut schema {
+        for keyword in ["required", "minProperties", "dependentRequired"] {
+            keywords.remove(keyword);
+        }
+        for (keyword, inner) in keywords.iter_mut() {
+            match (keyword.as_str(), inner) {
+                ("properties", Value::Object(named)) => {
+                    named.values_mut().for_each(|one| *one = part_of(one.take()));
+                }
+                ("allOf" | "anyOf" | "oneOf", Value::Array(several)) => {
+                    several.iter_mut().for_each(|one| *one = part_of(one.take()));
+                }
+                ("items" | "additionalProperties", one) => *one = part_of(one.take()),
+                _ => {}
+            }
+        }
+    }
+    schema
+}
+
 /// Changes what stands at a pointer; the shape of the contract's types is pinned by the golden document.
 fn amend(schemas: &mut Map<String, Value>, pointer: &str, change: impl FnOnce(&mut Value)) {
     let (name, within) = pointer.trim_start_matches('/').split_once('/').unwrap_or((pointer, ""));
@@ -228,27 +267,31 @@ pub(super) fn parameters() -> Value {
         "OrderBy": query("orderBy", json!({ "type": "string", "examples": ["when desc,id"] }),
             "Fields to order by, each with `asc` or `desc` behind it; what has no such value stands last. By namespace and id when absent."),
         "Fields": query("fields", json!({ "type": "string", "examples": ["id,when,meta.version"] }),
-            "Only these fields of each item, and `id`; what the schema calls required is then left out too."),
+            "Only these fields of each item, and `id`."),
         "Limit": query("limit", json!({ "type": "integer", "minimum": 1, "maximum": 10000 }),
             "At most so many items; all when absent."),
         "PageToken": query("pageToken", json!({ "type": "string" }),
             "`nextPageToken` of the page before, with the same query otherwise. Pages stay stable while entities come and go."),
         "DryRun": query("dryRun", json!({ "type": "boolean" }),
             "`true` checks everything and stores nothing."),
-        "IfMatch": header("If-Match", json!({ "type": "string", "pattern": TAGS, "examples": ["\"1234\""] }),
+        "IfMatch": header("If-Match", tags(),
             "Only if the entity still has this `ETag`; `*`: only if it exists. Else 412."),
-        "IfNoneMatch": header("If-None-Match", json!({ "type": "string", "pattern": TAGS, "examples": ["\"1234\""] }),
+        "IfNoneMatch": header("If-None-Match", tags(),
             "304 without a body if the answer would still have this `ETag`."),
         "OnlyNew": header("If-None-Match", json!({ "type": "string", "pattern": r"^\*$", "examples": ["*"] }),
             "`*`: only if no entity of this id exists. Else 412."),
+        "IdempotencyKey": header("Idempotency-Key", json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$", "examples": ["8e03978e-40d5-43dd-bc93-6894a57f9324"] }),
+            "A create that is tried again with the same key and the same bytes returns the entity of the first try; with other bytes it is refused with 422."),
         "CacheControl": header("Cache-Control", json!({ "type": "string", "examples": ["no-cache"] }),
             "`no-cache` reads through to the API server instead of the cache."),
         "AtLeastVersion": header("At-Least-Version", json!({ "type": "string", "pattern": "^[0-9]{1,19}$", "examples": ["1234"] }),
             "Waits until the cache has come to this version (`meta.version` of another answer), else 504. `Prefer: wait=N` bounds the wait."),
+        "LastEventId": header("Last-Event-ID", json!({ "type": "string", "examples": ["1234"] }),
+            "With `Accept: text/event-stream`: the id of the last event that arrived; the stream goes on behind it, or begins with `reset`."),
         "PreferWait": header("Prefer", json!({ "type": "string", "examples": ["wait=2"] }),
             "`wait=N`: how many seconds to wait for `At-Least-Version`, 5 when absent."),
         "PreferReturn": header("Prefer", json!({ "type": "string", "examples": ["return=minimal"] }),
-            "`return=minimal` leaves the body out of the answer."),
+            "`return=minimal` leaves the body out of the answer: 204 in place of 200, and 201 and 202 without content."),
     })
 }
 
