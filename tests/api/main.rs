@@ -7,6 +7,7 @@
 
 mod entities;
 mod history;
+mod kinds;
 mod outages;
 mod records;
 mod sample;

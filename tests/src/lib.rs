@@ -3,6 +3,7 @@
 //! Owns how a program of ours is built, configured, started, killed and looked at from outside. Asserts nothing itself.
 
 pub mod binaries;
+pub mod crd;
 pub mod entity_api;
 pub mod program;
 pub mod sample;

@@ -175,8 +175,9 @@ fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError
             format!("{:?} is not GROUP/VERSION, such as k8sasbackend.com/v1, nor VERSION", raw.api_version),
         ));
     }
-    if !raw.kind.starts_with(|letter: char| letter.is_ascii_uppercase())
-        || !raw.kind.chars().all(|c| c.is_ascii_alphanumeric())
+    // What Kubernetes takes: a label that begins with a letter, in any case.
+    if !raw.kind.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        || !is_dns(&raw.kind.to_ascii_lowercase(), false)
     {
         return Err(wrong(&["kind"], format!("{:?} is not a kind, such as Todo", raw.kind)));
     }
