@@ -33,6 +33,8 @@ pub enum Code {
     Invalid,
     /// 422: the `Idempotency-Key` was used with another body.
     KeyReused,
+    /// 424: an operation of an ordered batch behind one that failed.
+    NotAttempted,
     /// 429: too many writes for now.
     TooManyRequests,
     /// 500: a fault of the sidecar.
@@ -61,6 +63,7 @@ impl Code {
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::Invalid => "invalid",
             Self::KeyReused => "idempotency-key-reused",
+            Self::NotAttempted => "not-attempted",
             Self::TooManyRequests => "too-many-requests",
             Self::Internal => "internal",
             Self::BadGateway => "bad-gateway",
@@ -83,6 +86,7 @@ impl Code {
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::Invalid | Self::KeyReused => 422,
+            Self::NotAttempted => 424,
             Self::TooManyRequests => 429,
             Self::Internal => 500,
             Self::BadGateway => 502,
@@ -106,6 +110,7 @@ impl Code {
             Self::UnsupportedMediaType => "The body's media type is not taken here",
             Self::Invalid => "The entity is not valid",
             Self::KeyReused => "The Idempotency-Key was used with another body",
+            Self::NotAttempted => "Not attempted: an operation before it failed",
             Self::TooManyRequests => "Too many requests",
             Self::Internal => "A fault of the sidecar",
             Self::BadGateway => "The API server's answer cannot be used",

@@ -5,6 +5,7 @@
 //! constructs and runs it.
 
 mod answer;
+mod batch;
 mod body;
 mod conditions;
 mod context;

@@ -135,3 +135,40 @@ fn a_create_with_a_key_is_done_once_also_across_a_restart_of_the_sidecar() {
         Ok(())
     });
 }
+
+#[test]
+fn a_batch_writes_many_entities_and_tells_each_result() {
+    run("batch", async |world| {
+        let sidecar = world.sidecar().await?;
+        let when = "2030-01-01T10:00:00Z";
+        let creates: Vec<_> = (0..500)
+            .map(|n| json!({"op": "create", "kind": "todos", "body": {"id": format!("t-{n}"), "when": when, "message": "m"}}))
+            .collect();
+        let told = sidecar.api.post("/v1/batch", &json!({"operations": creates})).await?.expect(200)?;
+        let results = told.body["results"].as_array().cloned().unwrap_or_default();
+        assert_eq!(results.len(), 500);
+        for (n, result) in results.iter().enumerate() {
+            assert_eq!(
+                (&result["status"], &result["entity"]["id"]),
+                (&json!(201), &json!(format!("t-{n}"))),
+                "{result}"
+            );
+        }
+        let list = sidecar.api.get("/v1/todos").await?.expect(200)?;
+        assert_eq!(list.body["items"].as_array().map(Vec::len), Some(500), "read your own writes");
+
+        let mixed = json!({"ordered": true, "operations": [
+            {"op": "patchStatus", "kind": "todos", "id": "t-0", "body": {"phase": "Due"}},
+            {"op": "replace", "kind": "todos", "id": "t-1", "ifMatch": results[1]["etag"], "body": {"when": when, "message": "two"}},
+            {"op": "delete", "kind": "todos", "id": "t-2"},
+            {"op": "replace", "kind": "todos", "id": "t-1", "ifMatch": results[1]["etag"], "body": {"when": when, "message": "lost"}},
+            {"op": "delete", "kind": "todos", "id": "t-3"},
+        ]});
+        let told = sidecar.api.post("/v1/batch", &mixed).await?.expect(200)?;
+        let statuses: Vec<_> =
+            told.body["results"].as_array().into_iter().flatten().map(|result| result["status"].clone()).collect();
+        assert_eq!(statuses, [200, 200, 204, 412, 424], "{}", told.body);
+        sidecar.api.get("/v1/todos/t-3").await?.expect(200)?;
+        Ok(())
+    });
+}

@@ -4,6 +4,7 @@
 //! `docs/openapi/entity-api.json` is the sample kind's. A route, parameter or answer of the server that changes is changed
 //! here in the same commit.
 
+mod batch;
 mod dialect;
 mod entity;
 mod names;
@@ -57,7 +58,11 @@ pub fn document(kinds: &[Served<'_>]) -> Value {
     let names = names::names(&kinds.iter().map(|served| served.kind).collect::<Vec<_>>(), &shared::SCHEMAS);
     let mut paths = Map::new();
     paths.insert("/v1".to_owned(), kinds_served());
+    if kinds.iter().any(|served| served.kind.owned) {
+        paths.insert("/v1/batch".to_owned(), batch::path());
+    }
     let mut schemas = shared::schemas();
+    schemas.extend(batch::schemas().map(|(name, schema)| (name.to_owned(), schema)));
     let mut tags = vec![json!({ "name": "Kinds", "description": "What is served here." })];
     for (served, names) in kinds.iter().zip(&names) {
         paths.extend(operations::paths(served, names));

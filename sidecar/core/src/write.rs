@@ -21,6 +21,7 @@
 //!
 //! **A precondition** is part of the same request: the body sets `metadata.resourceVersion`, which the API server compares (409).
 
+pub mod batch;
 pub mod body;
 pub mod idempotency;
 pub mod name;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use contract::problem::{Code, MEDIA_TYPE, Problem};
 use http_body_util::Full;
-use hyper::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::header::{
+    AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 use sidecar_core::entity::Entity;
 use sidecar_core::version::Version;
@@ -64,6 +66,11 @@ impl Fault {
         self
     }
 
+    /// The problem, and the seconds after which to try again, where that makes sense.
+    pub(super) fn told(self) -> (Problem, Option<u64>) {
+        (self.problem, self.retry_after)
+    }
+
     pub(super) fn answer(self, path: &str) -> Answer {
         let Self { mut problem, allow, retry_after } = self;
         problem.instance = Some(path.to_owned());
@@ -77,6 +84,9 @@ impl Fault {
         }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kab-sidecar\""));
         }
         if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
             headers.insert(ACCEPT_PATCH, HeaderValue::from_static(PATCHES));
@@ -97,17 +107,21 @@ pub(super) fn empty(status: StatusCode) -> Answer {
     answer
 }
 
-/// An entity with its tag; without a body when the caller wants none.
+/// An entity with its tag; without a body when the caller wants none: then what would be 200 is 204.
 pub(super) fn entity(status: StatusCode, entity: &Entity, minimal: bool) -> Answer {
     let answer = if minimal {
-        let mut answer = empty(status);
-        answer.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("return=minimal"));
-        answer
+        applied(empty(if status == StatusCode::OK { StatusCode::NO_CONTENT } else { status }))
     } else {
         json(status, entity.json.clone())
     };
     // A dry run of a create has no version.
     if entity.version == Version::default() { answer } else { tagged(answer, &entity.version.to_string()) }
+}
+
+/// Says that the preference `return=minimal` was heeded.
+pub(super) fn applied(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("return=minimal"));
+    answer
 }
 
 /// Adds an `ETag`; `tag` is without quotes.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use contract::problem::{Code, Problem};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Request};
 
 /// What etcd takes by default is 1.5 MiB; this leaves room for what the platform adds.
@@ -19,6 +19,11 @@ const TIME: Duration = Duration::from_secs(30);
 pub(super) fn check_type(headers: &HeaderMap, taken: &[&str]) -> Result<(), Problem> {
     let given = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     let bare = given.map(|given| given.split(';').next().unwrap_or_default().trim());
+    let encoded = headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim());
+    if let Some(encoded) = encoded.filter(|encoded| !encoded.is_empty() && !encoded.eq_ignore_ascii_case("identity")) {
+        let detail = format!("the body is encoded with {encoded:?} (Content-Encoding); it is taken only as it is");
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
     match bare {
         Some(bare) if taken.iter().any(|taken| taken.eq_ignore_ascii_case(bare)) => Ok(()),
         Some(bare) => Err(unsupported(&format!("the body is {bare:?}"), taken)),
@@ -32,10 +37,15 @@ fn unsupported(what: &str, taken: &[&str]) -> Problem {
 
 /// The whole body.
 pub(super) async fn read(request: Request<Incoming>) -> Result<Bytes, Problem> {
+    read_up_to(request, LIMIT).await
+}
+
+/// The whole body, where another limit holds.
+pub(super) async fn read_up_to(request: Request<Incoming>, limit: usize) -> Result<Bytes, Problem> {
     let mut body = request.into_body();
     let announced = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
-    if let Some(size) = announced.filter(|size| *size > LIMIT) {
-        return Err(too_large(&size.to_string()));
+    if let Some(size) = announced.filter(|size| *size > limit) {
+        return Err(too_large(&size.to_string(), limit));
     }
     let all = async {
         let mut buffer = BytesMut::with_capacity(announced.unwrap_or(0));
@@ -44,18 +54,19 @@ pub(super) async fn read(request: Request<Incoming>) -> Result<Bytes, Problem> {
             let frame = frame.map_err(|_| Problem::new(Code::BadRequest, "the body broke off"))?;
             let Some(data) = frame.data_ref() else { continue };
             size += data.len();
-            if size <= LIMIT {
+            if size <= limit {
                 buffer.extend_from_slice(data);
             } else if size > COUNTED {
-                return Err(too_large(&format!("more than {COUNTED}")));
+                return Err(too_large(&format!("more than {COUNTED}"), limit));
             }
         }
-        if size > LIMIT { Err(too_large(&size.to_string())) } else { Ok(buffer.freeze()) }
+        if size > limit { Err(too_large(&size.to_string(), limit)) } else { Ok(buffer.freeze()) }
     };
     let late = || Problem::new(Code::BadRequest, format!("the body was not there within {} s", TIME.as_secs()));
     tokio::time::timeout(TIME, all).await.unwrap_or_else(|_| Err(late()))
 }
 
-fn too_large(size: &str) -> Problem {
-    Problem::new(Code::TooLarge, format!("the body has {size} bytes, the limit is {LIMIT}"))
+/// 413 with the real size.
+pub(super) fn too_large(size: &str, limit: usize) -> Problem {
+    Problem::new(Code::TooLarge, format!("the body has {size} bytes, the limit is {limit}"))
 }

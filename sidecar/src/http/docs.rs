@@ -103,6 +103,7 @@ mod tests {
         let routes: Vec<_> = paths.iter().map(|path| route(path)).collect();
         let expected = [
             Route::Kinds,
+            Route::Batch,
             Route::Collection { kind: name() },
             Route::Entity { kind: name(), id: "x".to_owned() },
             Route::Status { kind: name(), id: "x".to_owned() },

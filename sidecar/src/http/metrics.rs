@@ -57,6 +57,7 @@ struct VerbLabels {
 pub(super) enum Verb {
     docs,
     kinds,
+    batch,
     list,
     watch,
     get,
@@ -73,6 +74,7 @@ impl Verb {
         let safe = matches!(*method, Method::GET | Method::HEAD);
         match (route, method) {
             (Some(Route::OpenApi | Route::Docs), _) if safe => Self::docs,
+            (Some(Route::Batch), &Method::POST) => Self::batch,
             (Some(Route::Kinds), _) if safe => Self::kinds,
             (Some(Route::Collection { .. }), _) if safe => Self::list,
             (Some(Route::Collection { .. }), &Method::POST) => Self::create,

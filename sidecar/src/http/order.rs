@@ -79,7 +79,9 @@ impl Api {
         let content = order.content()?;
         let only_new = order.only_new()?;
         let mark = order.mark(served)?;
-        if let (Some(mark), Content::Fields(body)) = (&mark, &content) {
+        if let (Some(mark), Content::Fields(body)) = (&mark, &content)
+            && order.key.id.is_empty()
+        {
             let id = body.id()?.unwrap_or_else(|| mark.id(&served.kind));
             order.key.id = id.into();
         }

@@ -29,7 +29,7 @@ impl Parameters {
         for (name, value) in query::parameters(query)? {
             match (name.as_str(), access) {
                 ("namespace", _) => {
-                    check_namespace(&value).map_err(|why| query::bad(&name, &why))?;
+                    check(&value)?;
                     parameters.namespace = Some(value);
                 }
                 ("dryRun", Access::Write) => {
@@ -41,6 +41,11 @@ impl Parameters {
         }
         Ok(parameters)
     }
+}
+
+/// 400 when this can be nobody's namespace.
+pub(super) fn check(namespace: &str) -> Result<(), Problem> {
+    check_namespace(namespace).map_err(|why| query::bad("namespace", &why))
 }
 
 /// The entity that `id` names in the namespace that was asked for, or in the only one there is. `id` is empty for one that is to be created.

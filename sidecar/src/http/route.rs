@@ -11,6 +11,8 @@ pub(super) enum Route {
     Docs,
     /// `/v1`: the kinds served.
     Kinds,
+    /// `/v1/batch`: several writes.
+    Batch,
     /// `/v1/KIND`.
     Collection {
         /// Plural, or `PLURAL.GROUP`.
@@ -46,6 +48,7 @@ pub(super) fn route(path: &str) -> Option<Route> {
     let rest: Vec<String> = parts.map(query::decode_segment).collect::<Option<_>>()?;
     match rest.as_slice() {
         [] => Some(Route::Kinds),
+        [batch] if batch == "batch" => Some(Route::Batch),
         [kind] if !kind.is_empty() => Some(Route::Collection { kind: kind.clone() }),
         [kind, id] if !kind.is_empty() && !id.is_empty() => Some(Route::Entity { kind: kind.clone(), id: id.clone() }),
         [kind, id, last] if !kind.is_empty() && !id.is_empty() && last == "status" => {
@@ -65,6 +68,8 @@ mod tests {
         let entity = |kind: &str, id: &str| Some(Route::Entity { kind: kind.to_owned(), id: id.to_owned() });
         let cases = [
             ("/v1", Some(Route::Kinds)),
+            ("/v1/batch", Some(Route::Batch)),
+            ("/v1/batch.a.b", collection("batch.a.b")),
             ("/openapi.json", Some(Route::OpenApi)),
             ("/docs", Some(Route::Docs)),
             ("/docs/", None),

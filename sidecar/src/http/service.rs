@@ -93,6 +93,11 @@ impl Api {
         guard::check(request.headers(), request.uri().authority())?;
         let route = route.ok_or_else(|| nothing(request.uri().path()))?;
         let served = match (served, route) {
+            (_, Route::Batch) if *request.method() == Method::POST => {
+                let context = Context::read(request.headers())?;
+                return self.batch(request, &context).await;
+            }
+            (_, Route::Batch) => return Err(not_allowed(request.method(), "POST")),
             (_, Route::Kinds | Route::OpenApi | Route::Docs) => {
                 return match (request.method(), route) {
                     (&Method::GET | &Method::HEAD, Route::OpenApi) => Ok(self.openapi()),
@@ -137,7 +142,7 @@ impl Api {
         }
     }
 
-    fn no_kind(&self, name: &str) -> Box<Fault> {
+    pub(super) fn no_kind(&self, name: &str) -> Box<Fault> {
         match self.kinds.find(name) {
             Lookup::Ambiguous(names) => {
                 let paths: Vec<String> = names.iter().map(|name| format!("/v1/{name}")).collect();

@@ -343,6 +343,62 @@ async fn a_create_that_was_done_already_returns_the_first_result() {
 }
 
 #[tokio::test]
+async fn a_batch_has_a_result_for_each_operation() {
+    let shop = shop(|asked| match asked.line.split(' ').next() {
+        Some("POST") => Reply::Json(201, todo("tea", 12, "t")),
+        Some("DELETE") => status(404, "NotFound", "todos \\\"none\\\" not found"),
+        _ => Reply::Json(200, todo("milk", 13, "buy more")),
+    })
+    .await;
+    let operations = r#""operations":[
+        {"op":"create","kind":"todos","body":{"id":"tea","message":"t"}},
+        {"op":"delete","kind":"todos","id":"none"},
+        {"op":"patch","kind":"todos","id":"milk","ifMatch":"5","body":[{"op":"add","path":"/message","value":"buy more"}]},
+        {"op":"replace","kind":"orders","id":"a","body":{}}]"#;
+    let told = shop.ask("POST /v1/batch", &[JSON], &format!("{{{operations}}}")).await;
+    let results = told.json()["results"].clone();
+    let statuses = |results: &serde_json::Value| -> Vec<u64> {
+        results.as_array().unwrap().iter().map(|result| result["status"].as_u64().unwrap()).collect()
+    };
+    assert_eq!((told.status, statuses(&results)), (200, vec![201, 404, 200, 404]), "{told:?}");
+    assert_eq!((&results[0]["location"], &results[0]["etag"]), (&"/v1/todos/tea".into(), &"\"12\"".into()));
+    assert_eq!((&results[0]["entity"]["id"], &results[1]["problem"]["status"]), (&"tea".into(), &404.into()));
+    assert_eq!(shop.get("/v1/todos/milk").await.json()["message"], "buy more", "read your own write");
+    assert!(
+        shop.log.asked().iter().any(|asked| asked.body.contains("\"resourceVersion\",\"value\":\"5\"")
+            || asked.body.contains("\"value\":\"5\""))
+    );
+
+    let asked = shop.log.lines().len();
+    let ordered = format!("{{\"ordered\":true,{operations}}}");
+    let told = shop.ask("POST /v1/batch", &[JSON, "prefer: return=minimal"], &ordered).await;
+    let results = told.json()["results"].clone();
+    assert_eq!(
+        (statuses(&results), told.header("preference-applied")),
+        (vec![201, 404, 424, 424], Some("return=minimal"))
+    );
+    assert_eq!((results[0].get("entity"), &results[0]["etag"]), (None, &"\"12\"".into()));
+    assert_eq!(shop.log.lines().len(), asked + 2, "nothing behind the first that failed");
+
+    let before = shop.log.lines().len();
+    for (line, body, expected) in [
+        ("POST /v1/batch", "{}", 400),
+        ("POST /v1/batch?dryRun=true", r#"{"operations":[]}"#, 400),
+        ("GET /v1/batch", "", 405),
+        ("POST /v1/batch", r#"{"operations":[{"op":"delete","kind":"todos","id":"milk"},{}]}"#, 400),
+    ] {
+        assert_eq!(shop.ask(line, &[JSON], body).await.status, expected, "{line} {body}");
+    }
+    let large = format!(
+        r#"{{"operations":[{{"op":"create","kind":"todos","body":{{"message":"{}"}}}}]}}"#,
+        "x".repeat(body::LIMIT)
+    );
+    let told = shop.ask("POST /v1/batch", &[JSON], &large).await;
+    assert_eq!((told.status, &told.json()["results"][0]["status"]), (200, &413.into()));
+    assert_eq!(shop.log.lines().len(), before);
+}
+
+#[tokio::test]
 async fn a_status_is_written_to_its_subresource_in_one_request() {
     let done =
         |version| todo("milk", version, "buy milk").replace("\"spec\"", "\"status\":{\"phase\":\"Done\"},\"spec\"");

@@ -23,7 +23,11 @@ const PROBLEMS: [Code; 11] = [
 ];
 
 /// The names of all shared schemas: no kind's components may be called so.
-pub(super) const SCHEMAS: [&str; 10] = [
+pub(super) const SCHEMAS: [&str; 14] = [
+    "Batch",
+    "BatchOperation",
+    "BatchResult",
+    "BatchResults",
     "FieldError",
     "JsonPatch",
     "KindList",
@@ -278,7 +282,7 @@ pub(super) fn parameters() -> Value {
             "Only if the entity still has this `ETag`; `*`: only if it exists. Else 412."),
         "IfNoneMatch": header("If-None-Match", tags(),
             "304 without a body if the answer would still have this `ETag`."),
-        "OnlyNew": header("If-None-Match", json!({ "type": "string", "pattern": r"^\*$", "examples": ["*"] }),
+        "OnlyNew": header("If-None-Match", json!({ "type": "string", "const": "*" }),
             "`*`: only if no entity of this id exists. Else 412."),
         "IdempotencyKey": header("Idempotency-Key", json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$", "examples": ["8e03978e-40d5-43dd-bc93-6894a57f9324"] }),
             "A create that is tried again with the same key and the same bytes returns the entity of the first try; with other bytes it is refused with 422."),

@@ -185,6 +185,7 @@ fn fields_that_a_missing_spec_would_lack_are_not_promised() {
 fn the_shared_names_are_the_shared_schemas() {
     let schemas = shared::schemas();
     let mut names: Vec<&str> = schemas.keys().map(String::as_str).collect();
+    names.extend(batch::schemas().map(|(name, _)| name));
     names.sort_unstable();
     assert_eq!(names, shared::SCHEMAS);
 }

@@ -22,6 +22,12 @@ pub(super) fn check(body: &[u8], root: Root) -> Result<(), Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::new(Code::BadRequest, format!("the body is empty: a JSON {} is needed", root.name())));
     }
+    if body.starts_with(b"\xef\xbb\xbf") {
+        return Err(Problem::new(
+            Code::BadRequest,
+            "the body is not JSON: it begins with a byte order mark, leave that out",
+        ));
+    }
     let found = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let walk = Walk { place: &Place::Whole, depth: 0, root, found: &found };
