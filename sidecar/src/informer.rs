@@ -162,12 +162,16 @@ impl Follower {
                     self.feed = Some(attachment.feed);
                     Input::Attach { from: attachment.from }
                 }
+                () = self.view.redefinition() => Input::Redefined,
                 () = closed(self.feed.as_ref()) => {
                     self.feed = None;
                     Input::Detach
                 }
             };
             self.metrics.input(&self.kind, &input);
+            if matches!(input, Input::Ended | Input::Broken { .. } | Input::Refused { .. }) {
+                self.view.broken();
+            }
             let mut next = Some(input);
             while let Some(input) = next.take() {
                 let effects = self.machine.step(input, now(), self.jitter.next());
@@ -190,6 +194,7 @@ impl Follower {
                 self.view.fill(version, entities, now());
                 self.part.up();
             }
+            Effect::Lose => self.view.lose(),
             Effect::Observe(delta) => self.view.observe(&delta, now()),
             Effect::Bookmark(version) => self.view.bookmark(version, now()),
             Effect::Tell(feed) => return self.tell(feed).await,
@@ -223,13 +228,19 @@ impl Follower {
                     self.part.down(reason.clone())
                 }
             }
+            Note::Silent(silent) => {
+                tracing::warn!(%kind, ns, ?silent, "the watch is silent, opening another one");
+                if self.view.is_filled() {
+                    self.part.up_with(format!("not current: the watch told nothing for {} s", silent.as_secs()));
+                }
+            }
             Note::Recovered => {
                 tracing::info!(%kind, ns, "following again");
                 if self.view.is_filled() {
                     self.part.up();
                 }
             }
-            Note::Refill(why @ (Refill::Expired | Refill::Attached)) => {
+            Note::Refill(why @ (Refill::Expired | Refill::Attached | Refill::Redefined)) => {
                 tracing::info!(%kind, ns, ?why, "listing everything again")
             }
             Note::Refill(Refill::Restored) => {

@@ -32,14 +32,21 @@ pub struct Slot {
 pub struct Served {
     /// The kind.
     pub kind: Arc<Kind>,
-    /// Its fields.
-    pub schema: Schema,
-    /// What lists ask of them.
-    pub filters: Filters,
+    /// Its fields, as last read.
+    description: RwLock<Arc<Description>>,
     /// Its entities.
     pub view: KindView,
     /// `PLURAL.GROUP`: the metrics' label.
     pub full_name: String,
+}
+
+/// A kind's fields, which a change of its definition changes.
+#[derive(Debug)]
+pub struct Description {
+    /// Its fields.
+    pub schema: Schema,
+    /// What lists ask of them.
+    pub filters: Filters,
 }
 
 /// What a name in a path leads to.
@@ -101,14 +108,38 @@ impl Kinds {
 impl Served {
     /// A kind as discovery found it, and its views, which are indexed by its selectable fields from here on.
     pub fn new(kind: Arc<Kind>, schema: Schema, view: KindView) -> Self {
-        let fields = Arc::new(Fields::new(&schema));
-        view.index_by(&fields);
+        let description = RwLock::new(describe(schema, &view));
         let full_name = kind.full_name();
-        Self { kind, schema, filters: Filters::new(fields), view, full_name }
+        Self { kind, description, view, full_name }
+    }
+
+    /// Its fields, as last read.
+    pub fn description(&self) -> Arc<Description> {
+        Arc::clone(&self.description.read())
+    }
+
+    /// Its fields have been read again; answers whether they are others than before.
+    pub fn redescribe(&self, schema: Schema) -> bool {
+        if self.description.read().schema == schema {
+            return false;
+        }
+        *self.description.write() = describe(schema, &self.view);
+        true
     }
 }
 
+fn describe(schema: Schema, view: &KindView) -> Arc<Description> {
+    let fields = Arc::new(Fields::new(&schema));
+    view.index_by(&fields);
+    Arc::new(Description { schema, filters: Filters::new(fields) })
+}
+
 impl Slot {
+    /// The kind, once it is found.
+    pub fn served(&self) -> Option<&Served> {
+        self.served.get()
+    }
+
     /// The kind is found; only the first call counts.
     pub fn serve(&self, served: Served) {
         // Discovery runs once, and a kind that was found stays.

@@ -14,7 +14,7 @@ use sidecar_core::followed::{Cursor, Event, Followed, Position};
 use sidecar_core::list::Gathered;
 use sidecar_core::query::ListQuery;
 use sidecar_core::version::Version;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The shared cache of one watch.
 #[derive(Debug)]
@@ -23,12 +23,18 @@ pub struct View {
     state: RwLock<State>,
     /// How far the watch has come; who waits for a version listens here.
     progress: watch::Sender<Version>,
+    /// How often the watch has ended or could not be opened.
+    breaks: watch::Sender<u64>,
+    /// Rung when the kind's definition has changed.
+    redefined: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     followed: Followed,
     filled: bool,
+    /// Whether it was filled, and the kind has gone since.
+    lost: bool,
     /// When the cache was last known to be current.
     confirmed: Option<Instant>,
 }
@@ -47,7 +53,8 @@ pub struct Size {
 impl View {
     /// Empty; `namespace` is what its watch is restricted to.
     pub fn new(namespace: Option<Arc<str>>) -> Self {
-        Self { namespace, state: RwLock::default(), progress: watch::Sender::new(Version::default()) }
+        let progress = watch::Sender::new(Version::default());
+        Self { namespace, state: RwLock::default(), progress, breaks: watch::Sender::new(0), redefined: Notify::new() }
     }
 
     /// The namespace that its watch is restricted to.
@@ -60,7 +67,15 @@ impl View {
         self.change(now, |state| {
             state.followed.replace(version, entities);
             state.filled = true;
+            state.lost = false;
         });
+    }
+
+    /// The API server does not serve the kind any more: what is held says nothing about now, and is not to be read until the next fill.
+    pub fn lose(&self) {
+        let mut state = self.state.write();
+        state.lost |= state.filled;
+        state.filled = false;
     }
 
     /// The informer was told of a change.
@@ -71,6 +86,26 @@ impl View {
     /// The informer was told how far its watch has come.
     pub fn bookmark(&self, version: Version, now: Instant) {
         self.change(now, |state| state.followed.bookmark(version));
+    }
+
+    /// The watch has ended or could not be opened: among other reasons because the kind's definition has changed.
+    pub fn broken(&self) {
+        self.breaks.send_modify(|breaks| *breaks += 1);
+    }
+
+    /// The kind's definition has changed, so that everything has to be listed again.
+    pub fn redefine(&self) {
+        self.redefined.notify_one();
+    }
+
+    /// Returns once after each [`View::redefine`]. Cancelling loses nothing.
+    pub async fn redefinition(&self) {
+        self.redefined.notified().await;
+    }
+
+    /// Changes with each [`View::broken`].
+    pub fn breaks(&self) -> watch::Receiver<u64> {
+        self.breaks.subscribe()
     }
 
     fn change(&self, now: Instant, change: impl FnOnce(&mut State)) {
@@ -118,9 +153,14 @@ impl View {
         self.progress.subscribe()
     }
 
-    /// Whether the informer has listed everything once.
+    /// Whether the informer has listed everything once, and the kind is still there.
     pub fn is_filled(&self) -> bool {
         self.state.read().filled
+    }
+
+    /// Whether it was filled, and the kind has gone since.
+    pub fn is_lost(&self) -> bool {
+        self.state.read().lost
     }
 
     /// How long ago the cache was last known to be current.
@@ -168,7 +208,12 @@ impl KindView {
         Self { views: views.into() }
     }
 
-    /// Whether every informer has listed everything once.
+    /// Whether the kind has gone.
+    pub fn is_lost(&self) -> bool {
+        self.views.iter().any(|view| view.is_lost())
+    }
+
+    /// Whether every informer has listed everything once, and the kind is still there.
     pub fn is_filled(&self) -> bool {
         self.views.iter().all(|view| view.is_filled())
     }

@@ -4,5 +4,6 @@
 
 mod documents;
 mod layers;
+mod metrics;
 mod sources;
 mod tree;

@@ -10,6 +10,7 @@
 //!   its whole body (list)        → ListPage::parse → step(Input::Page(…)), unreadable: step(Input::Broken{…})
 //!   its end (watch)              → step(Input::Ended), an end in the middle of a line or a read error: step(Input::Broken{…})
 //!   the bridge                   → step(Input::Attach{…}) | step(Input::Detach)
+//!   another definition           → step(Input::Redefined)
 //! } }
 //! ```
 //!
@@ -24,6 +25,10 @@
 //! watch is opened again a [`Request::Probe`] asks for the newest version, and a version behind ours means: fill again.
 //! (A restored etcd that has grown past our version before anyone looked cannot be told from one that was never restored; `etcdutl
 //! snapshot restore --bump-revision --mark-compacted` makes it answer 410.)
+//!
+//! **A kind that is gone** (404: its definition, or this version of it, was removed) is waited for and then filled again. The bridge is told nothing of
+//! it by itself: whether the objects are gone too shows when the kind is back. Objects that are deleted with their definition are deleted one
+//! by one before, and the watch tells so.
 //!
 //! **The bridge** attaches with the version up to which it has told everything. The watch is opened from there, and what the
 //! cache has already is told to the bridge alone. Where history does not reach back (410), there is no version, or the version lies in
@@ -163,6 +168,8 @@ pub enum Input {
     },
     /// The bridge has gone.
     Detach,
+    /// The kind's definition has changed: the API server may tell the same versions otherwise now (other fields, other defaults).
+    Redefined,
 }
 
 /// What the informer is to do, in this order.
@@ -179,6 +186,8 @@ pub enum Effect {
         /// Everything that exists then, in key order.
         entities: Vec<Arc<Entity>>,
     },
+    /// The API server does not serve the kind any more: what is known says nothing about now, so it is not read until the next `Fill`.
+    Lose,
     /// [`crate::cache::Cache::observe`].
     Observe(Delta),
     /// [`crate::cache::Cache::bookmark`].
@@ -201,6 +210,8 @@ pub enum Note {
         /// Until the next try.
         wait: Duration,
     },
+    /// An open watch told nothing, not even a bookmark, for so long: it is replaced.
+    Silent(Duration),
     /// A watch is told, or a list complete, after failures.
     Recovered,
     /// What was known is not enough to go on: everything is listed again.
@@ -218,4 +229,6 @@ pub enum Refill {
     Restored,
     /// The bridge that attached has no version.
     Attached,
+    /// The kind's definition has changed.
+    Redefined,
 }

@@ -34,6 +34,12 @@ pub enum AppError {
         /// The kind.
         kind: String,
     },
+    /// What the kind's requests and its cache are made by has changed: its scope, its plural, whether it has a spec or a status subresource.
+    #[error("the definition of {kind} is another one now: start again to serve it as it is")]
+    Redefined {
+        /// `PLURAL.GROUP`.
+        kind: String,
+    },
     /// A part ended.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -63,7 +69,7 @@ impl AppError {
                 Some(inner) => inner.is_configuration(),
                 None => matches!(source.downcast_ref(), Some(BridgeError::Property { .. })),
             },
-            Self::Task(_) => false,
+            Self::Task(_) | Self::Redefined { .. } => false,
             _ => true,
         }
     }

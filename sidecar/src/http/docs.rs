@@ -23,12 +23,13 @@ const NONCE: &str = "{{nonce}}";
 impl Api {
     /// `GET /openapi.json`.
     pub(super) fn openapi(&self) -> Answer {
-        let found: Vec<_> = self.kinds.served().map(|served| (served, served.view.namespaces())).collect();
+        let found: Vec<_> =
+            self.kinds.served().map(|served| (served, served.description(), served.view.namespaces())).collect();
         let described: Vec<_> = found
             .iter()
-            .map(|(served, namespaces)| Described {
+            .map(|(served, description, namespaces)| Described {
                 kind: &served.kind,
-                schema: &served.schema,
+                schema: &description.schema,
                 path: self.kinds.path(served),
                 namespaces: self::namespaces(served.kind.namespaced, namespaces.as_deref()),
             })

@@ -76,7 +76,7 @@ impl Api {
         context: &Context,
         stop: CancellationToken,
     ) -> Result<Response<EventStream>, Box<Fault>> {
-        let list = ListQuery::parse(query, &served.filters)?;
+        let list = ListQuery::parse(query, &served.description().filters)?;
         events::check(&list)?;
         parameters::check_listed(served, list.namespace.as_deref())?;
         wait(served, context, list.namespace.as_deref(), None).await?;

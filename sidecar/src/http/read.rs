@@ -15,7 +15,7 @@ use sidecar_core::write::name;
 use super::answer::{self, Answer, Fault, Outcome};
 use super::context::Context;
 use super::parameters::{self, Access, Parameters};
-use super::service::Api;
+use super::service::{Api, INSTALL_SECONDS};
 use crate::kinds::Served;
 use crate::view::{KindView, View};
 
@@ -73,7 +73,7 @@ impl Api {
 
     /// `GET /v1/KIND`.
     pub(super) async fn read_list(&self, served: &Served, query: &str, context: &Context) -> Outcome {
-        let list = ListQuery::parse(query, &served.filters)?;
+        let list = ListQuery::parse(query, &served.description().filters)?;
         parameters::check_listed(served, list.namespace.as_deref())?;
         if context.read_through {
             let fresh = self.read_through(served, &list).await?;
@@ -159,5 +159,12 @@ fn missing(served: &Served, key: &Key) -> Box<Fault> {
 }
 
 pub(super) fn not_filled(served: &Served) -> Box<Fault> {
-    Fault::unavailable(format!("the cache of {} is not filled yet", served.kind.plural), FILL_SECONDS)
+    let plural = &served.kind.plural;
+    if served.view.is_lost() {
+        let api_version = served.kind.api_version();
+        let detail =
+            format!("the cluster does not serve {plural} of {api_version} any more: its definition was removed");
+        return Fault::unavailable(detail, INSTALL_SECONDS);
+    }
+    Fault::unavailable(format!("the cache of {plural} is not filled yet"), FILL_SECONDS)
 }

@@ -28,7 +28,7 @@ const READ_OR_CREATE: &str = "GET, HEAD, POST";
 const READ_OR_WRITE: &str = "GET, HEAD, PUT, PATCH, DELETE";
 const WRITE_STATUS: &str = "PUT, PATCH";
 /// When to look again whether a kind has been installed.
-const INSTALL_SECONDS: u64 = 5;
+pub(super) const INSTALL_SECONDS: u64 = 5;
 
 /// The entity API of one sidecar.
 pub struct Api {

@@ -14,6 +14,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     lines: Family<LineLabels, Counter>,
     breaks: Family<KindLabels, Counter>,
+    silences: Family<KindLabels, Counter>,
     refills: Family<RefillLabels, Counter>,
 }
 
@@ -65,6 +66,7 @@ enum RefillLabel {
     expired,
     restored,
     attached,
+    redefined,
 }
 
 impl Metrics {
@@ -74,6 +76,7 @@ impl Metrics {
         registry.register("kab_watch_requests", "List and watch requests to the API server", metrics.requests.clone());
         registry.register("kab_watch_lines", "Lines that watches told", metrics.lines.clone());
         registry.register("kab_watch_failures", "Watches and lists that failed or broke off", metrics.breaks.clone());
+        registry.register("kab_watch_silences", "Watches that went silent and were replaced", metrics.silences.clone());
         registry.register("kab_watch_refills", "Times that everything was listed again", metrics.refills.clone());
         metrics
     }
@@ -108,11 +111,15 @@ impl Metrics {
             Note::Failed { .. } => {
                 self.breaks.get_or_create(&KindLabels { kind }).inc();
             }
+            Note::Silent(_) => {
+                self.silences.get_or_create(&KindLabels { kind }).inc();
+            }
             Note::Refill(why) => {
                 let reason = match why {
                     Refill::Expired => RefillLabel::expired,
                     Refill::Restored => RefillLabel::restored,
                     Refill::Attached => RefillLabel::attached,
+                    Refill::Redefined => RefillLabel::redefined,
                 };
                 self.refills.get_or_create(&RefillLabels { kind, reason }).inc();
             }

@@ -18,7 +18,7 @@ pub struct Settings {
     pub page: usize,
     /// A request whose head, or a list whose body, has not come for so long is given up.
     pub answer: Duration,
-    /// A watch that has been silent for so long is given up. The API server sends a bookmark each minute.
+    /// A watch that has been silent for so long is given up. The API server sends a bookmark each minute, a second or two late.
     pub silence: Duration,
     /// The API server ends a watch after between four fifths and the whole of this.
     pub lifetime: Duration,
@@ -33,7 +33,7 @@ impl Default for Settings {
         Self {
             page: 500,
             answer: Duration::from_secs(30),
-            silence: Duration::from_secs(100),
+            silence: Duration::from_secs(75),
             lifetime: Duration::from_secs(290),
             settled: Duration::from_secs(10),
             // A list of one is all that it costs to see whether the API server is back, and until then every read is stale.
@@ -154,6 +154,7 @@ impl Step<'_> {
             Input::Ended => self.ended("the watch ended".to_owned()),
             Input::Attach { from } => self.attach(from),
             Input::Detach => self.machine.bridge = Bridge::Absent,
+            Input::Redefined => self.redefined(),
         }
     }
 
@@ -164,6 +165,10 @@ impl Step<'_> {
         match &self.machine.state {
             State::Waiting { then: Next::Fill, .. } => self.fill(),
             State::Waiting { then: Next::Resume, .. } => self.probe(),
+            State::Following { heard, .. } if heard.patience == self.machine.settings.silence => {
+                let silent = heard.patience;
+                self.silent(silent);
+            }
             State::Probing { heard } | State::Filling { heard, .. } | State::Following { heard, .. } => {
                 let reason = format!("nothing came for {} s", heard.patience.as_secs());
                 self.ended(reason);
@@ -181,6 +186,14 @@ impl Step<'_> {
                 self.note(Note::Refill(Refill::Attached));
                 self.fill();
             }
+        }
+    }
+
+    fn redefined(&mut self) {
+        self.note(Note::Refill(Refill::Redefined));
+        match &mut self.machine.state {
+            State::Waiting { then, .. } => *then = Next::Fill,
+            State::Probing { .. } | State::Filling { .. } | State::Following { .. } => self.fill(),
         }
     }
 
@@ -338,11 +351,35 @@ impl Step<'_> {
                 self.note(Note::Paging);
                 return self.fill();
             }
+            (State::Probing { .. } | State::Filling { .. } | State::Following { .. }, 404) => {
+                return self.gone(message, retry_after.unwrap_or_default());
+            }
             // Then it was not the streaming.
             (State::Filling { source: Source::Pages(None), .. }, 400..=499) => self.machine.streams = true,
             _ => {}
         }
         self.fail(format!("answered {status}: {message}"), retry_after.unwrap_or_default());
+    }
+
+    /// An open watch tells nothing, not even a bookmark: its connection is dead, or the API server is not what it was.
+    fn silent(&mut self, silent: Duration) {
+        self.note(Note::Silent(silent));
+        if self.settled() {
+            self.machine.troubled = true;
+            return self.probe();
+        }
+        self.fail(format!("nothing came for {} s", silent.as_secs()), Duration::ZERO);
+    }
+
+    /// The API server does not serve the kind, or not any more.
+    fn gone(&mut self, message: String, at_least: Duration) {
+        if self.machine.told.is_some() {
+            self.effects.push(Effect::Lose);
+        }
+        self.fail(format!("the API server does not serve this kind: {message}"), at_least);
+        if let State::Waiting { then, .. } = &mut self.machine.state {
+            *then = Next::Fill;
+        }
     }
 
     /// The answer broke off. A watch that was healthy is opened again at once.

@@ -131,6 +131,7 @@ impl World {
                     assert!(delta.entity.version > self.cache.version(), "the cache is told nothing twice");
                     self.cache.observe(&delta);
                 }
+                Effect::Lose => panic!("the kind is always there"),
                 Effect::Bookmark(version) => self.cache.bookmark(version),
                 Effect::Tell(feed) => self.tell(feed),
                 Effect::Note(_) => {}

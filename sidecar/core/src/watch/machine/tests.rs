@@ -213,13 +213,54 @@ fn history_that_is_gone_after_an_outage_is_no_reason_to_wait() {
 fn silence_ends_a_watch_and_bookmarks_keep_it() {
     let mut bench = Bench::following();
     for version in 11..15 {
-        assert_eq!(bench.pass(90).step(Input::Tick), []);
+        assert_eq!(bench.pass(70).step(Input::Tick), []);
         bench.step(bookmark(version));
     }
-    assert_eq!(bench.due(), [PROBE]);
+    assert_eq!(bench.due(), [Effect::Note(Note::Silent(Duration::from_secs(75))), PROBE]);
     // An answer whose head does not come is given up sooner.
     assert_eq!(bench.machine.deadline(), bench.now + Duration::from_secs(30));
     assert_eq!(bench.due(), [Effect::HangUp, failed(1, "nothing came for 30 s", 600)]);
+    bench.due();
+    assert_eq!(bench.step(page(20, &[("a", 5)], None)), [Effect::Note(Note::Recovered), watch(14)]);
+}
+
+#[test]
+fn a_kind_that_is_gone_is_not_read_and_listed_again_when_it_is_back() {
+    let gone = |failures, wait| {
+        [Effect::Lose, Effect::HangUp, failed(failures, "the API server does not serve this kind: no", wait)]
+    };
+    let mut bench = Bench::following();
+    bench.attach(Some(10));
+    bench.step(page(10, &[("a", 5)], None));
+    // The watch ends with the definition, after it has told that everything is deleted.
+    bench.pass(60).step(Input::Ended);
+    assert_eq!(bench.step(refused(404)), gone(1, 600));
+    assert_eq!(bench.due(), [stream()]);
+    assert_eq!(bench.step(refused(404)), gone(2, 1200));
+    bench.due();
+    bench.step(Input::Opened);
+    bench.step(line(Change::Added, "b", 30));
+    assert_eq!(
+        bench.step(end_of_list(31)),
+        [fill(31, &[("b", 30)]), relisted(31, &[("b", 30)])],
+        "the bridge sees the difference"
+    );
+
+    let mut bench = Bench::new();
+    bench.due();
+    let never_had = [Effect::HangUp, failed(1, "the API server does not serve this kind: no", 600)];
+    assert_eq!(bench.step(refused(404)), never_had);
+}
+
+#[test]
+fn another_definition_has_everything_listed_again() {
+    let redefined = || Effect::Note(Note::Refill(Refill::Redefined));
+    let mut bench = Bench::following();
+    assert_eq!(bench.step(Input::Redefined), [redefined(), stream()]);
+    assert_eq!(bench.step(Input::Redefined), [redefined(), stream()], "what was listed may be the old one's");
+    bench.step(broken());
+    assert_eq!(bench.step(Input::Redefined), [redefined()]);
+    assert_eq!(bench.due(), [stream()]);
 }
 
 #[test]
