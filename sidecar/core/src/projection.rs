@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::fields::Fields;
 use crate::path::Path;
 
 const MAX_PATHS: usize = 64;
@@ -23,15 +24,18 @@ struct Member {
 }
 
 impl Projection {
-    /// Reads `id,when,meta.version`. A field that the kind does not have is allowed, and absent.
+    /// Reads `id,when,meta.version`. What an entity lacks of it is absent; what the kind does not have at all is refused, as in a filter.
     ///
     /// # Errors
     /// What is wrong, for people.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str, fields: &Fields) -> Result<Self, String> {
         let mut kept = vec![Member { name: "id".into(), kept: Vec::new() }];
         let mut rest = text.trim();
         for _ in 0..MAX_PATHS {
             let (path, behind) = Path::read(rest)?;
+            if !path.names().first().is_some_and(|name| fields.knows(name)) {
+                return Err(format!("unknown field {path}: known are {}", fields.names()));
+            }
             keep(&mut kept, path.names());
             rest = match behind.trim_start().strip_prefix(',') {
                 Some(behind) => behind.trim_start(),
@@ -141,9 +145,16 @@ impl<'p> Visitor<'_> for Among<'p> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const TODO: &str = r#"{"id":"a","when":"2026-12-24T10:00:00Z","list":[{"x":1}],"status":{"phase":"Done","n":{"a":1,"b":2}},"meta":{"version":"7","labels":{"a.b/c":"1","d":"2"}}}"#;
+
+    fn parse(text: &str) -> Result<Projection, String> {
+        let own = json!({ "properties": { "when": { "type": "string" }, "list": { "type": "array" } } });
+        Projection::parse(text, &Fields::of(&own, Some(&json!({ "type": "object" })), true, &[]))
+    }
 
     #[test]
     fn only_what_was_asked_for_is_sent_and_the_id() {
@@ -153,20 +164,20 @@ mod tests {
             ("meta.version, status.n.b", r#"{"id":"a","status":{"n":{"b":2}},"meta":{"version":"7"}}"#),
             ("status.phase,status", r#"{"id":"a","status":{"phase":"Done","n":{"a":1,"b":2}}}"#),
             ("status,status.phase", r#"{"id":"a","status":{"phase":"Done","n":{"a":1,"b":2}}}"#),
-            ("nothing,meta.nothing", r#"{"id":"a","meta":{}}"#),
+            ("meta.nothing", r#"{"id":"a","meta":{}}"#),
             (r#"meta.labels["a.b/c"]"#, r#"{"id":"a","meta":{"labels":{"a.b/c":"1"}}}"#),
             ("list.x", r#"{"id":"a","list":[{"x":1}]}"#),
         ] {
             let mut out = Vec::new();
-            Projection::parse(fields).unwrap().write(TODO.as_bytes(), &mut out);
+            parse(fields).unwrap().write(TODO.as_bytes(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), sent, "{fields}");
         }
     }
 
     #[test]
     fn a_wrong_list_of_fields_is_told() {
-        for wrong in ["", ",", "a,,b", "a b", "a.", &"a,".repeat(100)] {
-            assert!(Projection::parse(wrong).is_err(), "{wrong:?}");
+        for wrong in ["", ",", "id,,when", "id when", "list.", "nothing", "id,spec.when", &"id,".repeat(100)] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -58,7 +58,9 @@ impl ListQuery {
                 }
                 "filter" => list.filter = Some(filters.filter(&value).map_err(|fault| bad(&name, &fault.to_string()))?),
                 "orderBy" => list.order = Order::parse(&value, filters.fields()).map_err(|why| bad(&name, &why))?,
-                "fields" => list.fields = Some(Projection::parse(&value).map_err(|why| bad(&name, &why))?),
+                "fields" => {
+                    list.fields = Some(Projection::parse(&value, filters.fields()).map_err(|why| bad(&name, &why))?)
+                }
                 "limit" => list.limit = Some(limit(&value).map_err(|why| bad(&name, &why))?),
                 "pageToken" => page_token = Some(value),
                 _ => return Err(unknown(&name, KNOWN)),

@@ -62,14 +62,17 @@ impl Tags {
         }
     }
 
-    /// The versions that `If-Match` allows; a weak tag, or one that no entity can have, allows none.
+    /// The versions that `If-Match` allows; a weak tag, or one that no entity can have, allows none. (0 would mean "any" to the API server.)
     pub(super) fn versions(&self) -> Vec<Version> {
         match self {
             Self::Any => Vec::new(),
             Self::These(tags) => tags
                 .iter()
                 .filter(|tag| !tag.weak)
-                .filter_map(|tag| tag.opaque.parse().ok().filter(|version: &Version| version.to_string() == tag.opaque))
+                .filter_map(|tag| {
+                    let version: Version = tag.opaque.parse().ok()?;
+                    (version != Version::default() && version.to_string() == tag.opaque).then_some(version)
+                })
                 .collect(),
         }
     }
@@ -115,7 +118,7 @@ mod tests {
         assert_eq!(read(&["*"]).unwrap(), Some(Tags::Any));
         assert_eq!(versions(&["\"12\""]), [12]);
         assert_eq!(versions(&["\"12\" ,,W/\"13\", \"14\"", "\"15\""]), [12, 14, 15]);
-        assert_eq!(versions(&["\"012\", \"x\", \"\""]), [0; 0], "no entity has these");
+        assert_eq!(versions(&["\"012\", \"x\", \"\", \"0\""]), [0; 0], "no entity has these");
         for bad in
             [vec!["12"], vec!["\"12"], vec![""], vec![","], vec!["*", "\"1\""], vec!["\"1\"\"2\""], vec!["w/\"1\""]]
         {
