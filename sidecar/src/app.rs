@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, Bridge, BridgeError};
 use crate::config::{Config, KafkaConfig, KindConfig, Namespace, Namespaces};
-use crate::http::{Api, Server};
+use crate::http::{Access, Api, Server, Token};
 use crate::informer::{self, Attachments, Informer};
 use crate::kinds::Kinds;
 use crate::store::{Store, Wanted};
@@ -63,7 +63,12 @@ impl App {
     pub async fn build(config: Config, environment: &BTreeMap<String, String>) -> Result<Self, AppError> {
         config.kafka.as_ref().map(bridge::check).transpose()?;
         let connection = kubernetes::connect(config.kubeconfig.as_deref(), environment).await?;
-        let server = Server::bind(config.api).await?;
+        let mut server = Server::bind(config.api.address).await?;
+        if let Some(socket) = &config.api.socket {
+            server = server.with_socket(socket)?;
+        }
+        let token = config.api.token_file.as_deref().map(Token::open).transpose()?;
+        let access = Access { token, origins: config.api.allowed_origins.clone() };
         let (api, admin_address) = (server.address(), config.admin);
 
         let readiness = Readiness::new();
@@ -83,7 +88,8 @@ impl App {
             config,
         };
         CacheMetrics::register(&mut registry, Arc::clone(&kinds));
-        let entity_api = Arc::new(Api::new(kinds, store, crate::http::Metrics::register(&mut registry)));
+        let entity_api =
+            Arc::new(Api::new(kinds, store, crate::http::Metrics::register(&mut registry)).with_access(access));
 
         let mut tasks = Tasks::new();
         tasks.spawn(Stage::Intake, "entity API", |stop| server.run(entity_api, stop));

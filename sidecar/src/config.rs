@@ -20,8 +20,8 @@ pub use reference::reference;
 /// The settings, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where the entity API listens; loopback.
-    pub api: SocketAddr,
+    /// The entity API.
+    pub api: ApiConfig,
     /// Where the admin server listens.
     pub admin: SocketAddr,
     /// The cluster's name in `ce_source`, `transactional.id` and positions.
@@ -36,6 +36,19 @@ pub struct Config {
     pub kafka: Option<KafkaConfig>,
     /// At least one.
     pub kinds: Vec<KindConfig>,
+}
+
+/// Where the entity API listens, and whom it lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// Loopback.
+    pub address: SocketAddr,
+    /// A unix socket beside it.
+    pub socket: Option<PathBuf>,
+    /// The file with the token that callers must show.
+    pub token_file: Option<PathBuf>,
+    /// Origins whose pages may use it beside its own, as browsers write them.
+    pub allowed_origins: Vec<String>,
 }
 
 /// How to broadcast.

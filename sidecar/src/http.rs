@@ -4,6 +4,7 @@
 //! the views, writes go to the store, and their result is in the view before the answer is sent. Never logs what an entity holds. `app`
 //! constructs and runs it.
 
+mod access;
 mod answer;
 mod batch;
 mod body;
@@ -18,44 +19,66 @@ mod parameters;
 mod read;
 mod route;
 mod service;
+mod socket;
 mod steady;
+mod token;
 mod write;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use access::Access;
 pub use metrics::Metrics;
 pub use service::Api;
-use steady::Steady;
+pub use token::{Token, TokenError};
+
+use socket::Socket;
+use steady::{Patience, Progress, Steady};
 
 /// The app and a few tools beside it; each connection costs some kilobytes. More than these wait to be accepted.
 const CONNECTIONS: usize = 1024;
-/// Between accepting a connection, or the answer before, and a whole head: also how long an idle connection is kept.
-const HEADER_TIME: Duration = Duration::from_secs(75);
-
-/// How long a caller may take nothing of an answer that it asked for.
-const STALL: Duration = Duration::from_secs(15);
+/// How long an idle connection is kept. Callers' pools keep theirs for up to a minute or so and should be the ones to close.
+const IDLE: Duration = Duration::from_secs(75);
+/// How long a head may take from its first byte on, and a caller take nothing of an answer that it asked for.
+const PATIENCE: Patience = Patience { head: Duration::from_secs(10), stall: Duration::from_secs(15) };
+/// What a request's head may have: far more than callers send, and some kilobytes for each connection.
+const HEADERS: usize = 64;
+const HEAD_BYTES: usize = 32 << 10;
 
 /// Why the entity API cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to bind the entity API to {address} (api.address): {source}")]
-pub struct BindError {
-    /// As configured.
-    pub address: SocketAddr,
-    /// Why.
-    #[source]
-    pub source: io::Error,
+pub enum BindError {
+    /// The address cannot be bound.
+    #[error("failed to bind the entity API to {address} (api.address): {source}")]
+    Address {
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The socket cannot be bound.
+    #[error("failed to bind the entity API to {path} (api.socket): {source}")]
+    Socket {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// The server, bound but not serving yet.
@@ -63,6 +86,12 @@ pub struct BindError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    socket: Option<Socket>,
+}
+
+enum Connection {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 impl Server {
@@ -71,10 +100,19 @@ impl Server {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let failed = |source| BindError { address, source };
+        let failed = |source| BindError::Address { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, socket: None })
+    }
+
+    /// Binds a unix socket too; it is removed at the end.
+    ///
+    /// # Errors
+    /// When it cannot be bound, because something else is there.
+    pub fn with_socket(self, path: &Path) -> Result<Self, BindError> {
+        let failed = |source| BindError::Socket { path: path.to_owned(), source };
+        Ok(Self { socket: Some(Socket::bind(path).map_err(failed)?), ..self })
     }
 
     /// Where it listens.
@@ -91,27 +129,40 @@ impl Server {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Some(accepted) = stop.run_until_cancelled(self.accept(&places)).await else { break };
-            let Some((stream, place)) = accepted else { continue };
+            let Some((connection, place)) = accepted else { continue };
             let (api, stop) = (Arc::clone(&api), stop.clone());
             tracker.spawn(async move {
                 let _place = place;
-                serve(stream, api, stop).await;
+                match connection {
+                    Connection::Tcp(stream) => serve(stream, api, stop).await,
+                    Connection::Unix(stream) => serve(stream, api, stop).await,
+                }
             });
         }
-        drop(self.listener);
+        drop(self);
         tracker.close();
         tracker.wait().await;
         Ok(())
     }
 
-    async fn accept(&self, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    async fn accept(&self, places: &Arc<Semaphore>) -> Option<(Connection, OwnedSemaphorePermit)> {
         let place = Arc::clone(places).acquire_owned().await.ok()?;
-        match self.listener.accept().await {
-            Ok((stream, _)) => {
+        let unix = async {
+            match &self.socket {
+                Some(socket) => socket.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        let accepted = tokio::select! {
+            accepted = self.listener.accept() => accepted.map(|(stream, _)| {
                 // Answers are written whole; waiting for more would only delay them.
                 let _ = stream.set_nodelay(true);
-                Some((stream, place))
-            }
+                Connection::Tcp(stream)
+            }),
+            accepted = unix => accepted.map(Connection::Unix),
+        };
+        match accepted {
+            Ok(connection) => Some((connection, place)),
             Err(error) => {
                 // Out of file descriptors, most likely: give others a chance to close theirs.
                 tracing::warn!(%error, "failed to accept a connection");
@@ -122,16 +173,25 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, api: Arc<Api>, stop: CancellationToken) {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, api: Arc<Api>, stop: CancellationToken) {
+    let progress = Progress::default();
+    let stream = Steady::new(stream, PATIENCE, progress.clone());
     let ending = stop.clone();
     let service = service_fn(move |request| {
-        let (api, stop) = (Arc::clone(&api), ending.clone());
-        async move { Ok::<_, Infallible>(api.answer(request, stop).await) }
+        let (api, stop, progress) = (Arc::clone(&api), ending.clone(), progress.clone());
+        progress.head();
+        async move {
+            let answer = api.answer(request, stop).await;
+            progress.answer();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .serve_connection(TokioIo::new(Steady::new(stream, STALL)), service);
+        .header_read_timeout(IDLE)
+        .max_headers(HEADERS)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -147,5 +207,7 @@ async fn serve(stream: TcpStream, api: Arc<Api>, stop: CancellationToken) {
 
 #[cfg(test)]
 mod events_tests;
+#[cfg(test)]
+mod security_tests;
 #[cfg(test)]
 mod tests;

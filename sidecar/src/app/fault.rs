@@ -7,7 +7,7 @@ use runtime::kubernetes::ConnectError;
 use runtime::tasks::TaskError;
 
 use crate::bridge::BridgeError;
-use crate::http::BindError;
+use crate::http::{BindError, TokenError};
 use crate::store::DiscoveryError;
 
 /// Why there is no sidecar.
@@ -19,6 +19,9 @@ pub enum AppError {
     /// The entity API's address is taken.
     #[error(transparent)]
     Api(#[from] BindError),
+    /// The entity API's token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The admin server's address is taken.
     #[error("{0} (admin.address)")]
     Admin(#[source] AdminError),

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use runtime::telemetry::{self, Format};
 use serde_path_to_error::Segment;
 
-use super::raw::{RawConfig, RawDelivery, RawFormat, RawKafka, RawKind};
+use super::raw::{RawApi, RawConfig, RawDelivery, RawFormat, RawKafka, RawKind};
 use super::sources::Merged;
-use super::{Config, ConfigError, Delivery, KafkaConfig, KindConfig, Namespace, Namespaces};
+use super::{ApiConfig, Config, ConfigError, Delivery, KafkaConfig, KindConfig, Namespace, Namespaces};
 
 /// Properties on which exactly-once, order and the meaning of a position rest: the bridge sets them.
 const OWN_PROPERTIES: [&str; 9] = [
@@ -32,15 +32,9 @@ pub(super) fn check(merged: Merged) -> Result<Config, ConfigError> {
         fault(&merged, &path.iter().map(|step| (*step).to_owned()).collect::<Vec<_>>(), text)
     };
 
-    let api = address(&raw.api.address).map_err(|text| wrong(&["api", "address"], text))?;
-    if !api.ip().is_loopback() {
-        let text = format!(
-            "{api} is not a loopback address; the entity API is open to whoever can reach it, so only 127.0.0.1 or [::1] is allowed"
-        );
-        return Err(wrong(&["api", "address"], text));
-    }
+    let api = check_api(&raw.api, &wrong)?;
     let admin = address(&raw.admin.address).map_err(|text| wrong(&["admin", "address"], text))?;
-    if admin.port() != 0 && admin.port() == api.port() {
+    if admin.port() != 0 && admin.port() == api.address.port() {
         return Err(wrong(&["admin", "address"], format!("port {} is the entity API's", admin.port())));
     }
     if !is_name(&raw.cluster) {
@@ -98,6 +92,47 @@ fn is_name(text: &str) -> bool {
 }
 
 type Wrong<'a> = &'a dyn Fn(&[&str], String) -> ConfigError;
+
+fn check_api(raw: &RawApi, wrong: Wrong<'_>) -> Result<ApiConfig, ConfigError> {
+    let address = address(&raw.address).map_err(|text| wrong(&["api", "address"], text))?;
+    if !address.ip().is_loopback() {
+        let text = format!(
+            "{address} is not a loopback address; the entity API is open to whoever can reach it, so only 127.0.0.1 or [::1] is allowed"
+        );
+        return Err(wrong(&["api", "address"], text));
+    }
+    for (index, origin) in raw.allowed_origins.iter().enumerate() {
+        if !is_origin(origin) {
+            let text = format!("{origin:?} is not an origin as browsers write it, such as https://shop.example");
+            return Err(wrong(&["api", "allowedOrigins", &index.to_string()], text));
+        }
+    }
+    Ok(ApiConfig {
+        address,
+        socket: raw.socket.clone(),
+        token_file: raw.token_file.clone(),
+        allowed_origins: raw.allowed_origins.clone(),
+    })
+}
+
+/// Scheme, host, and a port that is not the scheme's own.
+fn is_origin(text: &str) -> bool {
+    let (rest, usual) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, 443),
+        (_, Some(rest)) => (rest, 80),
+        _ => return false,
+    };
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let port_fits = port.is_none_or(|port| {
+        port.parse::<u16>().is_ok_and(|number| number != usual && number != 0 && number.to_string() == port)
+    });
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_fits = inner.map_or_else(|| is_dns(host, true), |inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    port_fits && host_fits
+}
 
 fn check_kafka(raw: &RawKafka, wrong: Wrong<'_>) -> Result<KafkaConfig, ConfigError> {
     if let Some(name) = OWN_PROPERTIES.iter().find(|name| raw.properties.contains_key(**name)) {

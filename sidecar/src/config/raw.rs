@@ -28,6 +28,12 @@ pub(super) struct RawConfig {
 pub(super) struct RawApi {
     /// Address of the entity API; loopback only. Port 0 takes a free one.
     pub(super) address: String,
+    /// Unix socket on which the entity API listens too, for the same user and group (mode 0660). One that a killed sidecar left is replaced.
+    pub(super) socket: Option<PathBuf>,
+    /// File with a bearer token that every request must show; read again when it changes. Absent: no token is needed.
+    pub(super) token_file: Option<PathBuf>,
+    /// Origins whose pages may use the entity API in a browser, such as `https://shop.example`; the API's own page always may.
+    pub(super) allowed_origins: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -115,7 +121,12 @@ impl Default for RawConfig {
 
 impl Default for RawApi {
     fn default() -> Self {
-        Self { address: format!("127.0.0.1:{}", contract::ports::ENTITY_API) }
+        Self {
+            address: format!("127.0.0.1:{}", contract::ports::ENTITY_API),
+            socket: None,
+            token_file: None,
+            allowed_origins: Vec::new(),
+        }
     }
 }
 

@@ -22,7 +22,8 @@ fn load(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Result<Conf
 #[test]
 fn defaults_are_those_of_the_design() {
     let config = load(TODO, &[], &[]).unwrap();
-    assert_eq!(config.api.to_string(), "127.0.0.1:3600");
+    assert_eq!(config.api.address.to_string(), "127.0.0.1:3600");
+    assert_eq!((config.api.socket, config.api.token_file, config.api.allowed_origins), (None, None, Vec::new()));
     assert_eq!(config.admin.to_string(), "0.0.0.0:3601");
     assert_eq!(config.cluster, "kubernetes");
     assert_eq!((config.log_level.as_str(), config.log_format), ("info", Format::Text));
@@ -44,7 +45,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     let environment = [("KAB_CLUSTER", "from-environment"), ("KAB_API__ADDRESS", "127.0.0.1:2"), ("HOME", "/")];
     let config = load(&file, &environment, &["--api-address", "127.0.0.1:3", "--kubeconfig=/k"]).unwrap();
     assert_eq!(config.cluster, "from-environment");
-    assert_eq!(config.api.port(), 3);
+    assert_eq!(config.api.address.port(), 3);
     assert_eq!(config.log_level, "warn");
     assert_eq!(config.kubeconfig, Some(PathBuf::from("/k")));
 }
@@ -113,6 +114,9 @@ fn each_fault_names_the_key_and_where_it_stands() {
         ("api: {address: '0.0.0.0:3600'}".to_owned(), "api.address: 0.0.0.0:3600 is not a loopback address"),
         ("api: {address: 3600}".to_owned(), "api.address: invalid type"),
         ("api: {address: localhost}".to_owned(), "api.address: \"localhost\" is not an address"),
+        ("api: {allowedOrigins: ['*']}".to_owned(), "api.allowedOrigins[0]: \"*\" is not an origin"),
+        ("api: {allowedOrigins: ['https://a', 'https://b/']}".to_owned(), "api.allowedOrigins[1]: \"https://b/\""),
+        ("api: {allowedOrigins: ['https://a:443']}".to_owned(), "api.allowedOrigins[0]: \"https://a:443\""),
         ("api: {port: 1}".to_owned(), "api.port: unknown field"),
         ("cluster: a/b".to_owned(), "cluster: \"a/b\" is not a name"),
         ("log: {level: verbose}".to_owned(), "log.level: failed to read the log level"),
@@ -190,6 +194,6 @@ fn the_entity_api_listens_on_loopback_only() {
         assert!(message.contains("is not a loopback address"), "{open}: {message}");
     }
     for loopback in ["127.0.0.1:0", "127.0.0.2:3600", "[::1]:3600"] {
-        assert_eq!(load(TODO, &[("KAB_API__ADDRESS", loopback)], &[]).unwrap().api.to_string(), loopback);
+        assert_eq!(load(TODO, &[("KAB_API__ADDRESS", loopback)], &[]).unwrap().api.address.to_string(), loopback);
     }
 }

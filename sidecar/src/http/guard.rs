@@ -5,13 +5,13 @@
 
 use contract::problem::{Code, Problem};
 use hyper::HeaderMap;
-use hyper::header::{HOST, ORIGIN};
+use hyper::header::{HOST, HeaderValue, ORIGIN};
 use hyper::http::uri::Authority;
 
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Checks a request's `Host` and `Origin`; `authority` is that of a request line with a whole URL.
-pub(super) fn check(headers: &HeaderMap, authority: Option<&Authority>) -> Result<(), Problem> {
+/// Checks a request's `Host` and `Origin`; `authority` is that of a request line with a whole URL, `allowed` are origins beside the API's own.
+pub(super) fn check(headers: &HeaderMap, authority: Option<&Authority>, allowed: &[String]) -> Result<(), Problem> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
     if hosts.next().is_some()
@@ -26,11 +26,16 @@ pub(super) fn check(headers: &HeaderMap, authority: Option<&Authority>) -> Resul
     for origin in headers.get_all(ORIGIN) {
         // The page that this API itself serves has the very origin that it asks.
         let own = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-        if !own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
+        if !own.is_some_and(|own| own.eq_ignore_ascii_case(host)) && !is_allowed(origin, allowed) {
             return Err(Problem::new(Code::Forbidden, "a page of another origin may not use this API"));
         }
     }
     Ok(())
+}
+
+/// Whether an origin is one of those that the configuration allows.
+pub(super) fn is_allowed(origin: &HeaderValue, allowed: &[String]) -> bool {
+    origin.to_str().is_ok_and(|origin| allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)))
 }
 
 /// A loopback name with or without a port.
@@ -53,7 +58,7 @@ mod tests {
 
     fn allowed(headers: &[(&'static str, &'static str)]) -> bool {
         let map = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        check(&map, None).is_ok()
+        check(&map, None, &["https://shop.example".to_owned()]).is_ok()
     }
 
     #[test]
@@ -81,7 +86,18 @@ mod tests {
     #[test]
     fn a_page_of_another_origin_is_refused() {
         assert!(allowed(&[("host", "localhost:3600"), ("origin", "http://localhost:3600")]));
-        for origin in ["null", "http://localhost:8080", "https://localhost:3600", "http://evil.example", ""] {
+        assert!(allowed(&[("host", "localhost:3600"), ("origin", "https://shop.example")]));
+        assert!(!allowed(&[("host", "shop.example"), ("origin", "https://shop.example")]), "a Host is no origin");
+        for origin in [
+            "https://shop.example.evil.example",
+            "http://shop.example",
+            "https://shop.example:444",
+            "null",
+            "http://localhost:8080",
+            "https://localhost:3600",
+            "http://evil.example",
+            "",
+        ] {
             assert!(!allowed(&[("host", "localhost:3600"), ("origin", origin)]), "{origin}");
         }
     }

@@ -12,11 +12,11 @@ use sidecar_core::write::status;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::access::{Access, Admitted, show};
 use super::answer::{Fault, Outcome};
 use super::context::Context;
 use super::docs;
 use super::events::{self, EventStream};
-use super::guard;
 use super::metrics::{Metrics, Verb};
 use super::route::{Route, route};
 use super::write::Target;
@@ -37,6 +37,7 @@ pub struct Api {
     pub(super) metrics: Metrics,
     /// Places for readers of events.
     pub(super) streams: Arc<Semaphore>,
+    access: Access,
 }
 
 /// What goes to the caller: whole, or events as they come.
@@ -45,7 +46,13 @@ pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
 impl Api {
     /// Over the kinds that are and will be found.
     pub fn new(kinds: Arc<Kinds>, store: Store, metrics: Metrics) -> Self {
-        Self { kinds, store, metrics, streams: events::places() }
+        Self { kinds, store, metrics, streams: events::places(), access: Access::default() }
+    }
+
+    /// Lets in whom these rules let in.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     /// Answers a request. What never ends by itself ends with `stop`.
@@ -58,11 +65,21 @@ impl Api {
         let verb = if follows { Verb::watch } else { Verb::of(request.method(), route.as_ref()) };
         let served = route.as_ref().and_then(|route| self.served(route));
         let kind = served.map_or("", |served| served.full_name.as_str());
-        let answer = match served.filter(|_| follows) {
-            Some(served) => self.events(served, request, stop).await.map(|answer| answer.map(Either::Right)),
-            None => self.fulfil(request, route.as_ref(), served).await.map(|answer| answer.map(Either::Left)),
+        let foreign = self.access.foreign(&request);
+        let answer = match (self.access.admit(&request), served.filter(|_| follows)) {
+            (Err(problem), _) => Err(problem.into()),
+            (Ok(Admitted::Preflight(answer)), _) => Ok(answer.map(Either::Left)),
+            (Ok(Admitted::Request), Some(served)) => {
+                self.events(served, request, stop).await.map(|answer| answer.map(Either::Right))
+            }
+            (Ok(Admitted::Request), None) => {
+                self.fulfil(request, route.as_ref(), served).await.map(|answer| answer.map(Either::Left))
+            }
         };
-        let answer = answer.unwrap_or_else(|fault| fault.answer(&path).map(Either::Left));
+        let mut answer = answer.unwrap_or_else(|fault| fault.answer(&path).map(Either::Left));
+        if let Some(origin) = foreign {
+            show(&mut answer, origin);
+        }
         self.metrics.request(kind, verb, answer.status(), started.elapsed());
         answer
     }
@@ -83,14 +100,12 @@ impl Api {
         request: Request<Incoming>,
         stop: CancellationToken,
     ) -> Result<Response<EventStream>, Box<Fault>> {
-        guard::check(request.headers(), request.uri().authority())?;
         let context = Context::read(request.headers())?;
         let asked = (request.method(), request.headers(), request.uri().query().unwrap_or_default());
         self.follow(served, asked, &context, stop).await
     }
 
     async fn fulfil(&self, request: Request<Incoming>, route: Option<&Route>, served: Option<&Served>) -> Outcome {
-        guard::check(request.headers(), request.uri().authority())?;
         let route = route.ok_or_else(|| nothing(request.uri().path()))?;
         let served = match (served, route) {
             (_, Route::Batch) if *request.method() == Method::POST => {
