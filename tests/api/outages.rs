@@ -71,3 +71,46 @@ fn a_crd_that_comes_later_is_waited_for() {
         Ok(())
     });
 }
+
+/// A silent watch is given up after 75 s, and the request that follows it after 30 s more.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
+#[test]
+fn a_watch_that_went_silent_is_told_and_replaced() {
+    run("silent_watch", async |world| {
+        let Some(cluster) = shared().cluster() else {
+            anyhow::bail!(
+                "this test swallows what the API server says: run it without KUBECONFIG, so that it starts its own"
+            );
+        };
+        let proxy = cluster.proxy(Part::ApiServer).await?;
+        let sidecar = world.start(&Settings::new(proxy.kubeconfig()).owned_todos(&world.ns, &world.topic)).await?;
+        let todo = json!({"id": "milk", "when": "2030-01-01T10:00:00Z", "message": "one"});
+        sidecar.api.post("/v1/todos", &todo).await?.expect(201)?;
+
+        proxy.black_hole().await?;
+        let changed = todos::change(&world.kube, &world.ns, "milk", "meanwhile").await?;
+        let version = changed.metadata.resource_version.unwrap_or_default();
+        let newest = [("at-least-version", version.as_str()), ("prefer", "wait=1")];
+        sidecar.api.send(reqwest::Method::GET, "/v1/todos/milk", &newest, None).await?.expect(504)?;
+        wait::until("the silence to be told", SILENCE, || async {
+            let part = sidecar.part("cache").await?;
+            anyhow::ensure!(part["detail"].to_string().contains("not current"), "{part}");
+            Ok(())
+        })
+        .await?;
+        anyhow::ensure!(sidecar.metric("kab_watch_silences_total").await? >= 1.0);
+        let read = sidecar.api.get("/v1/todos/milk").await?.expect(200)?;
+        let age: u64 = read.header("age").parse()?;
+        assert!(age >= 60 && read.body["message"] == "one", "what is known, and how old it is: {age} s, {}", read.body);
+
+        proxy.heal().await?;
+        wait::until("the cache to catch up", SILENCE, || async {
+            let read = sidecar.api.get("/v1/todos/milk").await?.expect(200)?;
+            anyhow::ensure!(read.body["message"] == "meanwhile", "{}", read.body);
+            Ok(())
+        })
+        .await?;
+        sidecar.ready().await
+    });
+}
