@@ -23,10 +23,23 @@ pub fn path(program: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// A cargo that does not see what the cargo that runs us has set for us alone. Some build scripts ask to be run again when these
+/// variables change, and with them nearly everything would be built anew, here and again in the next call from a shell.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| ours.iter().any(|prefix| name.starts_with(prefix))) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
 /// Builds the programs of the product and the sample: one cargo call, which is a check of time stamps when all is there.
 fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in the project's root")?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo
         .args(["build", "--package=sidecar", "--package=sample-app", "--message-format=json-render-diagnostics"])
         .args(PROGRAMS.iter().map(|program| format!("--bin={program}")))

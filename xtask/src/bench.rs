@@ -1,7 +1,5 @@
 //! `cargo xtask bench NAME …`: builds the benchmarks for release and runs one. What is measured and how stands in `benches/`.
 
-use std::process::Command;
-
 use anyhow::{Context, ensure};
 
 /// What the command line says: the benchmark's name and its own flags.
@@ -14,7 +12,7 @@ pub(crate) struct Options {
 
 /// Runs the benchmark to its end.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let status = e2e::binaries::cargo()
         .args(["run", "--release", "--package", "benches", "--bin", "bench", "--"])
         .args(&options.arguments)
         .status()
