@@ -8,6 +8,7 @@ mod away;
 mod discovery;
 mod metrics;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use sidecar_core::entity::{Entity, Key};
 use sidecar_core::kind::Kind;
 use sidecar_core::mapping;
 use sidecar_core::refusal::{self, Conditional};
+use sidecar_core::retry::{self, Failure, Twice};
 use sidecar_core::version::Version;
 use sidecar_core::watch::{ListPage, Request as ListRequest};
 use sidecar_core::write::idempotency::{self, Mark, Verdict};
@@ -206,13 +208,18 @@ impl Store {
             existing = self.read(kind, key).await?;
         }
         for attempt in 1.. {
-            let request = request(kind, key, existing.as_deref(), write)?;
+            let mut request = request(kind, key, existing.as_deref(), write)?;
             let (verb, method, path) = target(kind, key, request.method);
             let path = path + query(request.method, dry_run);
-            let answer =
-                self.send(kind, verb, method, path, Some((request.content_type, request.body.clone()))).await?;
+            let body = Some((request.content_type, Bytes::from(std::mem::take(&mut request.body))));
+            let twice = if dry_run { Twice::Harmless } else { request.twice };
+            let (answer, uncertain) = self.exchange(kind, verb, method, path, body, twice).await?;
             if answer.status.is_success() {
                 return written(kind, &answer);
+            }
+            let told = matches!(write, Write::CreateOnce { .. }) && answer.status == StatusCode::CONFLICT;
+            if !told && retry::inconclusive(uncertain, answer.status.as_u16()) {
+                return Err(away::unknown());
             }
             if attempt < ATTEMPTS && request.outdated(answer.status.as_u16()) {
                 tracing::debug!(kind = %kind.full_name(), id = %key.id, "the cache was behind, writing again");
@@ -261,26 +268,59 @@ impl Store {
         }
     }
 
+    /// A read.
     async fn send(
         &self,
         kind: &Kind,
         verb: Verb,
         method: Method,
         path: String,
-        body: Option<(&'static str, Vec<u8>)>,
+        body: Option<(&'static str, Bytes)>,
     ) -> Result<Answer, Refused> {
-        let safe = method == Method::GET;
-        let started = Instant::now();
-        let result = self.ask(method, path, body).await;
-        let status = result.as_ref().ok().map(|answer| answer.status.as_u16());
-        self.metrics.request(&kind.full_name(), verb, status, started.elapsed());
-        result.map_err(|away| {
-            tracing::debug!(kind = %kind.full_name(), ?verb, error = %away, "the API server did not answer");
-            away.refused(safe)
-        })
+        self.exchange(kind, verb, method, path, body, Twice::Harmless).await.map(|(answer, _)| answer)
     }
 
-    async fn ask(&self, method: Method, path: String, body: Option<(&'static str, Vec<u8>)>) -> Result<Answer, Away> {
+    /// A request and its answer, with as many tries as [`retry`] allows, and whether a try before the last may have been carried out.
+    async fn exchange(
+        &self,
+        kind: &Kind,
+        verb: Verb,
+        method: Method,
+        path: String,
+        body: Option<(&'static str, Bytes)>,
+        twice: Twice,
+    ) -> Result<(Answer, bool), Refused> {
+        let (started, mut uncertain) = (Instant::now(), false);
+        for tries in 1.. {
+            let sent = Instant::now();
+            let result = self.ask(method.clone(), path.clone(), body.clone()).await;
+            let status = result.as_ref().ok().map(|answer| answer.status.as_u16());
+            self.metrics.request(&kind.full_name(), verb, status, sent.elapsed());
+            let (failure, asked) = match &result {
+                Ok(answer) => (retry::failure(answer.status.as_u16()), answer.retry_after.map(Duration::from_secs)),
+                Err(Away::Unsent(_)) => (Some(Failure::NotDone), None),
+                Err(Away::Unknown(_)) => (Some(Failure::Unknown), None),
+            };
+            let wait =
+                failure.and_then(|failure| retry::wait(twice, failure, tries, started.elapsed(), asked, jitter(tries)));
+            if let Some(wait) = wait {
+                tracing::debug!(kind = %kind.full_name(), ?verb, tries, ?status, "asking the API server again");
+                uncertain |= failure == Some(Failure::Unknown) && twice != Twice::Harmless;
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            return match result {
+                Ok(answer) => Ok((answer, uncertain)),
+                Err(away) => {
+                    tracing::debug!(kind = %kind.full_name(), ?verb, error = %away, "the API server did not answer");
+                    Err(if uncertain { away::unknown() } else { away.refused(twice == Twice::Harmless) })
+                }
+            };
+        }
+        Err(Problem::new(Code::Internal, "no attempt was made").into())
+    }
+
+    async fn ask(&self, method: Method, path: String, body: Option<(&'static str, Bytes)>) -> Result<Answer, Away> {
         let mut request = Request::builder().method(method).uri(path).header(ACCEPT, "application/json");
         let body = match body {
             Some((content_type, body)) => {
@@ -335,6 +375,12 @@ impl Write<'_> {
         let (Self::JsonPatch { base, .. } | Self::Status { base, .. }) = self else { return true };
         base.is_none_or(|base| present.is_none_or(|present| present.version == base))
     }
+}
+
+/// A random number in 0..1, so that callers that failed together do not come again together.
+fn jitter(tries: u32) -> f64 {
+    // A hasher has random keys of its own.
+    (RandomState::new().hash_one(tries) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 fn request(kind: &Kind, key: &Key, existing: Option<&Entity>, write: Write<'_>) -> Result<write::Request, Problem> {

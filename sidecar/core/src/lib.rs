@@ -26,6 +26,7 @@ pub mod path;
 pub mod projection;
 pub mod query;
 pub mod refusal;
+pub mod retry;
 pub mod schema;
 pub mod selector;
 pub mod version;

@@ -39,6 +39,7 @@ use serde_json::{Map, Value, json};
 use crate::entity::{Entity, Key};
 use crate::kind::Kind;
 use crate::mapping;
+use crate::retry::Twice;
 use crate::version::Version;
 use body::{Body, Meta, Nulls};
 use idempotency::Mark;
@@ -73,6 +74,8 @@ pub struct Request {
     pub body: Vec<u8>,
     /// What of the cache's state the request relies on.
     guess: Guess,
+    /// What it would do if it arrived twice.
+    pub twice: Twice,
 }
 
 /// What a request relies on that the caller did not ask for.
@@ -177,7 +180,13 @@ pub fn replace(
         Some(_) => Guess::Nothing,
         None => Guess::Exists,
     };
-    Ok(Request { method: Method::Patch, content_type: JSON_PATCH, body: patch.into_body(), guess })
+    Ok(Request {
+        method: Method::Patch,
+        content_type: JSON_PATCH,
+        body: patch.into_body(),
+        guess,
+        twice: twice(version),
+    })
 }
 
 /// The request that applies a merge patch (RFC 7396) over the business shape; `base` makes it conditional.
@@ -202,7 +211,13 @@ pub fn merge_patch(kind: &Kind, key: &Key, base: Option<Version>, body: &Body<'_
         });
     }
     let text = format!("{{{}}}", parts.join(","));
-    Ok(Request { method: Method::Patch, content_type: MERGE_PATCH, body: text.into_bytes(), guess: Guess::Nothing })
+    Ok(Request {
+        method: Method::Patch,
+        content_type: MERGE_PATCH,
+        body: text.into_bytes(),
+        guess: Guess::Nothing,
+        twice: twice(base),
+    })
 }
 
 /// The request that deletes the entity; `base` makes it conditional.
@@ -214,7 +229,13 @@ pub fn delete(base: Option<Version>) -> Request {
         options.insert("preconditions".to_owned(), json!({ "resourceVersion": base.to_string() }));
     }
     let body = Value::from(options).to_string().into_bytes();
-    Request { method: Method::Delete, content_type: "application/json", body, guess: Guess::Nothing }
+    Request {
+        method: Method::Delete,
+        content_type: "application/json",
+        body,
+        guess: Guess::Nothing,
+        twice: twice(base),
+    }
 }
 
 fn post(kind: &Kind, key: &Key, body: &Body<'_>, mark: Option<&Mark>, guess: Guess) -> Result<Request, Problem> {
@@ -226,6 +247,7 @@ fn post(kind: &Kind, key: &Key, body: &Body<'_>, mark: Option<&Mark>, guess: Gue
     {
         annotations.insert(IDEMPOTENCY.to_owned(), json!(mark.annotation()));
     }
+    let twice = if name.is_some() { Twice::Refused } else { Twice::Effective };
     match name {
         Some(name) => {
             name::check(&name).map_err(|why| {
@@ -251,7 +273,7 @@ fn post(kind: &Kind, key: &Key, body: &Body<'_>, mark: Option<&Mark>, guess: Gue
         text.push_str(&object::members(body.fields()));
     }
     text.push('}');
-    Ok(Request { method: Method::Post, content_type: "application/json", body: text.into_bytes(), guess })
+    Ok(Request { method: Method::Post, content_type: "application/json", body: text.into_bytes(), guess, twice })
 }
 
 /// The writable part of `meta` as Kubernetes' metadata.
@@ -268,6 +290,11 @@ fn metadata(meta: Meta, nulls: Nulls) -> Map<String, Value> {
         None => {}
     }
     metadata
+}
+
+/// What a request that changes something would do if it arrived twice; `version` must be the present one for it to do anything.
+fn twice(version: Option<Version>) -> Twice {
+    if version.is_some() { Twice::Refused } else { Twice::Effective }
 }
 
 /// Adds or removes the annotation; only when it has to change.

@@ -506,6 +506,58 @@ async fn a_busy_api_server_passes_its_retry_after_on() {
 }
 
 #[tokio::test]
+async fn only_what_has_no_second_effect_is_tried_again() {
+    /// The first request fails so; the others are answered so.
+    async fn tried(
+        first: fn() -> Reply,
+        then: fn(&Asked) -> Reply,
+        line: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> (u16, Vec<String>) {
+        let failed = std::sync::atomic::AtomicBool::new(false);
+        let shop = shop(
+            move |asked| {
+                if failed.swap(true, std::sync::atomic::Ordering::SeqCst) { then(asked) } else { first() }
+            },
+        )
+        .await;
+        let status = shop.ask(line, headers, body).await.status;
+        let methods = shop.log.lines().iter().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
+        (status, methods)
+    }
+    fn good(asked: &Asked) -> Reply {
+        Reply::Json(if asked.line.starts_with("POST") { 201 } else { 200 }, todo("milk", 11, "m"))
+    }
+    fn conflict(_: &Asked) -> Reply {
+        status(409, "Conflict", "the object has been modified")
+    }
+    let later: fn() -> Reply = || Reply::Later(0);
+    let lost: fn() -> Reply = || Reply::BreakOff;
+    let fault: fn() -> Reply = || status(500, "InternalError", "etcdserver: leader changed");
+    let (named, unnamed, base) = (r#"{"id":"milk","message":"m"}"#, r#"{"message":"m"}"#, "if-match: \"5\"");
+    for (first, then, line, headers, body, expected) in [
+        (lost, good as fn(&Asked) -> Reply, "GET /v1/todos/milk", vec!["cache-control: no-cache"], "", (200, 2)),
+        (fault, good, "GET /v1/todos/milk", vec!["cache-control: no-cache"], "", (200, 2)),
+        (later, good, "POST /v1/todos", vec![JSON], unnamed, (201, 2)),
+        (lost, good, "POST /v1/todos", vec![JSON], unnamed, (504, 1)),
+        (fault, good, "POST /v1/todos", vec![JSON], unnamed, (503, 1)),
+        (lost, good, "POST /v1/todos", vec![JSON], named, (201, 2)),
+        (lost, conflict, "POST /v1/todos", vec![JSON], named, (504, 2)),
+        (lost, good, "POST /v1/todos?dryRun=true", vec![JSON], unnamed, (201, 2)),
+        (lost, good, "PUT /v1/todos/milk", vec![JSON], unnamed, (504, 1)),
+        (lost, good, "PUT /v1/todos/milk", vec![JSON, base], unnamed, (200, 2)),
+        (lost, conflict, "PUT /v1/todos/milk", vec![JSON, base], unnamed, (504, 2)),
+        (fault, conflict, "PATCH /v1/todos/milk", vec![MERGE, base], unnamed, (504, 2)),
+        (lost, good, "PATCH /v1/todos/milk", vec![MERGE], unnamed, (504, 1)),
+        (later, conflict, "PUT /v1/todos/milk", vec![JSON, base], unnamed, (412, 2)),
+    ] {
+        let (status, methods) = tried(first, then, line, &headers, body).await;
+        assert_eq!((status, methods.len()), expected, "{line} {headers:?} {body}: {methods:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_delete_that_finalizers_hold_is_accepted_and_shown() {
     let held = todo("milk", 11, "m")
         .replace("\"generation\":1", "\"generation\":1,\"deletionTimestamp\":\"2026-11-22T00:00:01Z\"");

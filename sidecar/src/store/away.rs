@@ -34,17 +34,22 @@ impl Away {
     /// What the caller is told. A read has no effect, so it can always be tried again.
     pub(super) fn refused(&self, safe: bool) -> Refused {
         match self {
-            Self::Unknown(_) if !safe => Refused {
-                problem: Problem::new(
-                    Code::Timeout,
-                    "the API server broke off before its answer; whether the write was stored is not known, read before you try again",
-                ),
-                retry_after: None,
-            },
+            Self::Unknown(_) if !safe => unknown(),
             _ => Refused {
                 problem: Problem::new(Code::Unavailable, "the API server cannot be reached; nothing was stored"),
                 retry_after: Some(RETRY_SECONDS),
             },
         }
+    }
+}
+
+/// Whether the write was stored is not known, and trying again could not find out.
+pub(super) fn unknown() -> Refused {
+    Refused {
+        problem: Problem::new(
+            Code::Timeout,
+            "the API server broke off before its answer; whether the write was stored is not known, read before you try again",
+        ),
+        retry_after: None,
     }
 }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::body::{expires_at, labels};
 use super::object::JsonPatch;
 use super::place::{self, Place};
-use super::{Guess, JSON_PATCH, Method, Nulls, Request, escape, missing, outrun, scan, set_expiry};
+use super::{Guess, JSON_PATCH, Method, Nulls, Request, escape, missing, outrun, scan, set_expiry, twice};
 use crate::entity::{Entity, Key};
 use crate::kind::Kind;
 use crate::mapping;
@@ -185,7 +185,7 @@ fn finish(
         patch.add("/metadata/resourceVersion", &json!(version.to_string()).to_string());
     }
     let guess = if relies_on_version { Guess::Unchanged } else { Guess::Shaped };
-    Ok(Request { method, content_type: JSON_PATCH, body: patch.into_body(), guess })
+    Ok(Request { method, content_type: JSON_PATCH, body: patch.into_body(), guess, twice: twice(version) })
 }
 
 /// The request in the making, and what its operations touched.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::body::Body;
 use super::object::{self, JsonPatch};
 use super::patch::{Patch, json_patch_status};
-use super::{Guess, JSON_PATCH, MERGE_PATCH, Method, Request};
+use super::{Guess, JSON_PATCH, MERGE_PATCH, Method, Request, twice};
 use crate::entity::{Entity, Key};
 use crate::kind::Kind;
 use crate::version::Version;
@@ -56,21 +56,21 @@ pub fn status(
             if let Some(base) = base {
                 patch.add("/metadata/resourceVersion", &json!(base.to_string()).to_string());
             }
-            Ok(request(JSON_PATCH, patch.into_body()))
+            Ok(request(JSON_PATCH, patch.into_body(), base))
         }
         StatusChange::Merge(body) => {
             let metadata = base.map_or_else(String::new, |base| {
                 format!("\"metadata\":{},", json!({ "resourceVersion": base.to_string() }))
             });
             let text = format!("{{{metadata}\"status\":{}}}", object::join(body.members()));
-            Ok(request(MERGE_PATCH, text.into_bytes()))
+            Ok(request(MERGE_PATCH, text.into_bytes(), base))
         }
         StatusChange::Patch(patch) => json_patch_status(kind, key, existing, base, patch),
     }
 }
 
-fn request(content_type: &'static str, body: Vec<u8>) -> Request {
-    Request { method: Method::PatchStatus, content_type, body, guess: Guess::Nothing }
+fn request(content_type: &'static str, body: Vec<u8>, base: Option<Version>) -> Request {
+    Request { method: Method::PatchStatus, content_type, body, guess: Guess::Nothing, twice: twice(base) }
 }
 
 #[cfg(test)]
