@@ -10,14 +10,21 @@ use crate::records::{repeated, story};
 use crate::world::{World, shared};
 
 /// Runs a test on its own control plane, with the shared Kafka.
-fn on_its_own<Body>(test: &str, body: Body)
+pub(crate) fn on_its_own<Body>(test: &str, body: Body)
+where
+    Body: AsyncFnOnce(&World, &Cluster) -> anyhow::Result<()>,
+{
+    on(ClusterOptions { kafka: false, ..ClusterOptions::for_tests(test) }, test, body);
+}
+
+/// Runs a test on a control plane of its own choice, with the shared Kafka.
+pub(crate) fn on<Body>(options: ClusterOptions, test: &str, body: Body)
 where
     Body: AsyncFnOnce(&World, &Cluster) -> anyhow::Result<()>,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let brokers = shared().endpoints().kafka.clone().expect("the shared cluster has Kafka");
-        let options = ClusterOptions { kafka: false, ..ClusterOptions::for_tests(test) };
         let cluster = Cluster::start(options).await.expect("failed to start a control plane");
         let kube = todos::client(&cluster.endpoints().kubeconfig).await.unwrap();
         todos::install(&kube, todos::CRD).await.expect("failed to install the CRD");

@@ -7,11 +7,13 @@
 
 mod definitions;
 mod entities;
+mod events;
 mod history;
 mod kinds;
 mod outages;
 mod records;
 mod sample;
+mod security;
 mod startup;
 mod world;
 mod writes;

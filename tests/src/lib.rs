@@ -5,6 +5,7 @@
 pub mod binaries;
 pub mod crd;
 pub mod entity_api;
+pub mod events;
 pub mod program;
 pub mod sample;
 pub mod sidecar;
