@@ -317,7 +317,29 @@ proptest! {
     }
 
     #[test]
+    fn no_json_patch_writes_outside_fields_labels_and_expiry(
+        op in "add|replace|remove|move|copy",
+        path in "(/(id|status|meta|labels|expiresAt|version|spec|metadata|annotations|a|0|-|~1|~0)){0,4}/?",
+        from in "/(a|id|meta/version|meta/labels/x)",
+    ) {
+        let text = json!([{"op": op, "path": path, "from": from, "value": "2027-01-01T00:00:00Z"}]).to_string();
+        let patch = patch::Patch::parse(text.as_bytes()).unwrap();
+        let there = existing(&todo(), r#","labels":{"a":"b"}"#, r#","spec":{"message":"m"}"#);
+        if let Ok(request) = patch::json_patch(&todo(), &key(), Some(&there), None, &patch) {
+            let made: Vec<Value> = serde_json::from_slice(&request.body).unwrap();
+            for operation in made {
+                let path = operation["path"].as_str().unwrap();
+                let own = path.starts_with("/spec/") || path.starts_with("/metadata/labels");
+                let annotation = path.starts_with("/metadata/annotations") && operation.to_string().contains("expires-at");
+                prop_assert!(own || annotation || path == "/metadata/resourceVersion", "{}", operation);
+            }
+        }
+    }
+
+    #[test]
     fn no_body_is_too_odd_to_answer(text in "[\\[\\]{}\",:0-9a-z\\\\ ]*") {
         let _ = Body::parse(text.as_bytes());
+        let _ = patch::Patch::parse(text.as_bytes());
+        let _ = batch::Batch::parse(text.as_bytes());
     }
 }
