@@ -246,6 +246,12 @@ impl Store {
             if write.is_json_patch() && refusal::inapplicable(status, &answer.body) && write.fits(existing.as_deref()) {
                 return Err(patch::inapplicable().into());
             }
+            if status == 404 && matches!(write, Write::Replace { base: None, must_exist: false, .. }) {
+                // A replace makes what is not there, so it never ends with "there is none".
+                let detail =
+                    format!("others create and delete the {} {:?} at the same time: try again", kind.noun(), &*key.id);
+                return Err(Problem::new(Code::Conflict, detail).into());
+            }
             return Err(refused(kind, key, &answer, write.conditional()));
         }
         Err(Problem::new(Code::Internal, "no attempt was made").into())
