@@ -81,6 +81,8 @@ pub struct ClusterOptions {
     pub fsync: bool,
     /// Whether every request is written to `logs/audit.log`. Default: no.
     pub audit_log: bool,
+    /// Feature gates of the API server that are to be other than the release has them, as `NAME=BOOL`. Default: none.
+    pub feature_gates: Vec<String>,
     /// Where data and logs go. Default: a temporary directory that is removed in the end.
     pub directory: Option<PathBuf>,
     /// The API server's port. Default: a free one.
@@ -99,6 +101,7 @@ impl Default for ClusterOptions {
             kubeconfig: None,
             fsync: true,
             audit_log: false,
+            feature_gates: Vec::new(),
             directory: None,
             api_server_port: None,
             kafka_port: None,
@@ -344,7 +347,7 @@ impl Parts {
         let kubernetes_part = |plan: Plan| process(Plan { included: here, ..plan });
         Ok(Self {
             etcd: kubernetes_part(store.plan(site, certificates, options.fsync)?),
-            api_server: kubernetes_part(kubernetes.api_server(site, certificates, &store.url(), options.audit_log)?),
+            api_server: kubernetes_part(kubernetes.api_server(site, certificates, &store.url(), options)?),
             controller_manager: kubernetes_part(kubernetes.controller_manager(site, certificates)?),
             kafka: process(broker.plan(site, options.kafka)?),
             toxiproxy: process(faults.plan(site)?),

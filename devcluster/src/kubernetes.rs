@@ -3,7 +3,7 @@
 
 use crate::artifact::Artifact;
 use crate::certificates::{Certificates, write};
-use crate::cluster::Part;
+use crate::cluster::{ClusterOptions, Part};
 use crate::error::Error;
 use crate::http::HttpClient;
 use crate::ports::Port;
@@ -44,7 +44,7 @@ impl Kubernetes {
         site: &Site,
         certificates: &Certificates,
         etcd: &str,
-        audit_log: bool,
+        options: &ClusterOptions,
     ) -> Result<Plan, Error> {
         let file = |name: &str| certificates.path(name);
         let mut arguments = vec![
@@ -69,7 +69,10 @@ impl Kubernetes {
             format!("--service-account-key-file={}", file("service-account.pub")),
             format!("--service-account-signing-key-file={}", file("service-account.key")),
         ];
-        if audit_log {
+        if !options.feature_gates.is_empty() {
+            arguments.push(format!("--feature-gates={}", options.feature_gates.join(",")));
+        }
+        if options.audit_log {
             let policy = site.directory.join("audit-policy.yaml");
             write(&policy, AUDIT_POLICY, 0o644)?;
             arguments.push(format!("--audit-policy-file={}", policy.display()));

@@ -11,6 +11,7 @@ mod events;
 mod history;
 mod kinds;
 mod outages;
+mod paging;
 mod records;
 mod sample;
 mod security;

@@ -87,11 +87,11 @@ impl Definition {
 
     /// The same in another version.
     pub fn served_as(&self, version: &str, owned: bool, namespaces: &[&str]) -> Value {
-        let mut served = json!({"apiVersion": format!("{}/{version}", self.group), "kind": self.kind, "owned": owned});
-        if !namespaces.is_empty() {
-            served["namespaces"] = json!(namespaces);
+        let api_version = format!("{}/{version}", self.group);
+        if namespaces.is_empty() {
+            return json!({"apiVersion": api_version, "kind": self.kind, "owned": owned});
         }
-        served
+        json!({"apiVersion": api_version, "kind": self.kind, "owned": owned, "namespaces": namespaces})
     }
 
     /// Installs it, or what has changed of it, and waits until it can be used.
