@@ -6,6 +6,7 @@ pub mod binaries;
 pub mod crd;
 pub mod entity_api;
 pub mod events;
+pub mod linearizability;
 pub mod program;
 pub mod sample;
 pub mod sidecar;
