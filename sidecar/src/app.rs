@@ -132,6 +132,7 @@ impl Parts {
                 part: cache,
                 metrics: self.informers.clone(),
                 attachments,
+                cache_bytes: kind.cache_bytes,
                 place,
             };
             let finding_kind = finding.clone();
@@ -199,6 +200,7 @@ struct FollowLater {
     part: runtime::readiness::Part,
     metrics: informer::Metrics,
     attachments: Attachments,
+    cache_bytes: usize,
     place: usize,
 }
 
@@ -206,8 +208,8 @@ impl FollowLater {
     async fn run(self, finding: watch::Receiver<Option<Found>>, stop: CancellationToken) -> Result<(), AppError> {
         let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
         self.part.down("filling");
-        let Self { connection: Connection { client, .. }, part, metrics, attachments, .. } = self;
-        let Ok(()) = Informer { client, kind, view, attachments, part, metrics }.run(stop).await;
+        let Self { connection: Connection { client, .. }, part, metrics, attachments, cache_bytes, .. } = self;
+        let Ok(()) = Informer { client, kind, view, attachments, cache_bytes, part, metrics }.run(stop).await;
         Ok(())
     }
 }

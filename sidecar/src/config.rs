@@ -90,6 +90,8 @@ pub struct KindConfig {
     pub namespaces: Namespaces,
     /// Topic; absent: `GROUP.PLURAL`.
     pub topic: Option<String>,
+    /// Bound of the cache of each of its watches.
+    pub cache_bytes: usize,
 }
 
 /// The namespaces of a kind that are served.

@@ -95,6 +95,8 @@ pub struct Informer {
     pub view: Arc<View>,
     /// Where a bridge asks.
     pub attachments: Attachments,
+    /// What the view may hold.
+    pub cache_bytes: usize,
     /// `cache PLURAL`.
     pub part: Part,
     /// Shared by all informers.
@@ -107,14 +109,15 @@ impl Informer {
     /// # Errors
     /// None: whatever fails is tried again.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
-        let machine = Machine::new(Settings::default(), now());
-        let Self { client, kind, view, attachments, part, metrics } = self;
+        let Self { client, kind, view, attachments, cache_bytes, part, metrics } = self;
+        let machine = Machine::new(Settings { cache_bytes, ..Settings::default() }, now());
         let follower = Follower {
             client,
             kind,
             view,
             part,
             metrics,
+            cache_bytes,
             machine,
             flight: Flight::None,
             feed: None,
@@ -131,6 +134,7 @@ struct Follower {
     view: Arc<View>,
     part: Part,
     metrics: Metrics,
+    cache_bytes: usize,
     machine: Machine,
     flight: Flight,
     feed: Option<mpsc::Sender<Feed>>,
@@ -182,6 +186,10 @@ impl Follower {
                         next = Some(Input::Detach);
                     }
                 }
+                // Our own writes and the indexes count too, which the machine does not see.
+                if next.is_none() && self.view.is_filled() && self.view.size().bytes > self.cache_bytes {
+                    next = Some(Input::Full);
+                }
             }
         }
     }
@@ -194,7 +202,7 @@ impl Follower {
                 self.view.fill(version, entities, now());
                 self.part.up();
             }
-            Effect::Lose => self.view.lose(),
+            Effect::Lose(why) => self.view.lose(why),
             Effect::Observe(delta) => self.view.observe(&delta, now()),
             Effect::Bookmark(version) => self.view.bookmark(version, now()),
             Effect::Tell(feed) => return self.tell(feed).await,
@@ -233,6 +241,11 @@ impl Follower {
                 if self.view.is_filled() {
                     self.part.up_with(format!("not current: the watch told nothing for {} s", silent.as_secs()));
                 }
+            }
+            Note::Full(wait) => {
+                let bytes = self.cache_bytes;
+                tracing::warn!(%kind, ns, bytes, ?wait, "there is more than the cache may hold, letting it go");
+                self.part.down(format!("there is more than the {bytes} bytes that the cache may hold (cacheBytes)"));
             }
             Note::Recovered => {
                 tracing::info!(%kind, ns, "following again");

@@ -14,6 +14,7 @@ use sidecar_core::followed::{Cursor, Event, Followed, Position};
 use sidecar_core::list::Gathered;
 use sidecar_core::query::ListQuery;
 use sidecar_core::version::Version;
+use sidecar_core::watch::Loss;
 use tokio::sync::{Notify, watch};
 
 /// The shared cache of one watch.
@@ -33,8 +34,8 @@ pub struct View {
 struct State {
     followed: Followed,
     filled: bool,
-    /// Whether it was filled, and the kind has gone since.
-    lost: bool,
+    /// Why nothing is to be read.
+    lost: Option<Loss>,
     /// When the cache was last known to be current.
     confirmed: Option<Instant>,
 }
@@ -67,15 +68,18 @@ impl View {
         self.change(now, |state| {
             state.followed.replace(version, entities);
             state.filled = true;
-            state.lost = false;
+            state.lost = None;
         });
     }
 
-    /// The API server does not serve the kind any more: what is held says nothing about now, and is not to be read until the next fill.
-    pub fn lose(&self) {
+    /// Nothing is to be read until the next fill. What is too much is let go.
+    pub fn lose(&self, why: Loss) {
         let mut state = self.state.write();
-        state.lost |= state.filled;
+        state.lost = Some(why);
         state.filled = false;
+        if why == Loss::Full {
+            state.followed.clear();
+        }
     }
 
     /// The informer was told of a change.
@@ -120,7 +124,10 @@ impl View {
 
     /// The answer to one of our own writes, or to a read at the API server.
     pub fn written(&self, entity: Arc<Entity>) {
-        self.state.write().followed.written(entity);
+        let mut state = self.state.write();
+        if state.lost != Some(Loss::Full) {
+            state.followed.written(entity);
+        }
     }
 
     /// The answer to one of our own deletes that removed the entity at once.
@@ -145,7 +152,12 @@ impl View {
 
     /// At most `most` events behind a place, and the place behind them; `None` when the follower has to start over.
     pub fn after(&self, cursor: Cursor, most: usize) -> Option<(Vec<Arc<Event>>, Cursor)> {
-        self.state.read().followed.after(cursor, most)
+        let state = self.state.read();
+        if state.lost.is_some() {
+            // Nothing is known of now: a follower waits until there is.
+            return Some((Vec::new(), cursor));
+        }
+        state.followed.after(cursor, most)
     }
 
     /// Changes whenever there may be something to tell.
@@ -153,13 +165,13 @@ impl View {
         self.progress.subscribe()
     }
 
-    /// Whether the informer has listed everything once, and the kind is still there.
+    /// Whether the informer has listed everything once, and nothing is lost since.
     pub fn is_filled(&self) -> bool {
         self.state.read().filled
     }
 
-    /// Whether it was filled, and the kind has gone since.
-    pub fn is_lost(&self) -> bool {
+    /// Why there is nothing to be read, if it is for more than that it is not filled yet.
+    pub fn loss(&self) -> Option<Loss> {
         self.state.read().lost
     }
 
@@ -208,12 +220,12 @@ impl KindView {
         Self { views: views.into() }
     }
 
-    /// Whether the kind has gone.
-    pub fn is_lost(&self) -> bool {
-        self.views.iter().any(|view| view.is_lost())
+    /// Why there is nothing to be read.
+    pub fn loss(&self) -> Option<Loss> {
+        self.views.iter().find_map(|view| view.loss())
     }
 
-    /// Whether every informer has listed everything once, and the kind is still there.
+    /// Whether every informer has listed everything once, and nothing is lost since.
     pub fn is_filled(&self) -> bool {
         self.views.iter().all(|view| view.is_filled())
     }

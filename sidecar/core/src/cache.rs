@@ -72,6 +72,14 @@ impl Cache {
         }
     }
 
+    /// Lets everything go; how far the watch has told stays.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+        self.fingerprint = 0;
+        self.index.clear();
+    }
+
     /// Takes a change from the watch. One at or before [`Cache::version`] (a watch that replays for the bridge) changes nothing.
     pub fn observe(&mut self, delta: &Delta) {
         let entity = &delta.entity;

@@ -65,6 +65,15 @@ impl Followed {
         }
     }
 
+    /// Lets everything go; followers have to start over.
+    pub fn clear(&mut self) {
+        self.cache.clear();
+        self.ahead.clear();
+        if let Some(history) = &mut self.history {
+            history.start_over(self.cache.version());
+        }
+    }
+
     /// Takes a change from the watch.
     pub fn observe(&mut self, delta: &Delta) {
         let entity = &delta.entity;

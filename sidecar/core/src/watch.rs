@@ -30,6 +30,9 @@
 //! it by itself: whether the objects are gone too shows when the kind is back. Objects that are deleted with their definition are deleted one
 //! by one before, and the watch tells so.
 //!
+//! **More than fits** ([`machine::Settings::cache_bytes`]): the request is dropped, nothing is kept, and after a while everything is listed again. The
+//! bridge is told the difference when it fits.
+//!
 //! **The bridge** attaches with the version up to which it has told everything. The watch is opened from there, and what the
 //! cache has already is told to the bridge alone. Where history does not reach back (410), there is no version, or the version lies in
 //! the future, the bridge gets [`Feed::Relisted`] instead. After that and as long as it is attached it gets every change
@@ -168,6 +171,8 @@ pub enum Input {
     },
     /// The bridge has gone.
     Detach,
+    /// The cache has come to hold more than it may.
+    Full,
     /// The kind's definition has changed: the API server may tell the same versions otherwise now (other fields, other defaults).
     Redefined,
 }
@@ -186,8 +191,8 @@ pub enum Effect {
         /// Everything that exists then, in key order.
         entities: Vec<Arc<Entity>>,
     },
-    /// The API server does not serve the kind any more: what is known says nothing about now, so it is not read until the next `Fill`.
-    Lose,
+    /// What is known is not read until the next `Fill`.
+    Lose(Loss),
     /// [`crate::cache::Cache::observe`].
     Observe(Delta),
     /// [`crate::cache::Cache::bookmark`].
@@ -196,6 +201,15 @@ pub enum Effect {
     Tell(Feed),
     /// For the log and the metrics.
     Note(Note),
+}
+
+/// Why there is nothing to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The API server does not serve the kind any more: what is known says nothing about now.
+    Gone,
+    /// There is more than the cache may hold. Part of it would look like all of it, so nothing is kept.
+    Full,
 }
 
 /// Something worth a log line.
@@ -216,6 +230,8 @@ pub enum Note {
     Recovered,
     /// What was known is not enough to go on: everything is listed again.
     Refill(Refill),
+    /// There is more than the cache may hold; whether it fits is tried again after this.
+    Full(Duration),
     /// The API server cannot stream lists: they are paged.
     Paging,
 }

@@ -239,6 +239,7 @@ fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError
         owned: raw.owned,
         namespaces: namespaces(&raw.namespaces).map_err(|text| wrong(&["namespaces"], text))?,
         topic: raw.topic.clone(),
+        cache_bytes: bytes(&raw.cache_bytes).map_err(|text| wrong(&["cacheBytes"], text))?,
     })
 }
 

@@ -103,6 +103,14 @@ pub(super) struct RawKind {
     /// Topic of an owned kind; absent: `GROUP.PLURAL`.
     #[serde(default)]
     pub(super) topic: Option<String>,
+    /// Memory for the entities of each watch of this kind, in bytes or with Ki, Mi, Gi; with more than fits the kind is neither read nor broadcast.
+    #[serde(default = "cache_bytes", deserialize_with = "scalar")]
+    pub(super) cache_bytes: String,
+}
+
+/// Some hundred thousand entities of the usual size: a bound against surprises, not a budget.
+fn cache_bytes() -> String {
+    "512Mi".to_owned()
 }
 
 impl Default for RawConfig {

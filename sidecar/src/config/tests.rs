@@ -35,6 +35,7 @@ fn defaults_are_those_of_the_design() {
         owned: true,
         namespaces: Namespaces::These(vec![Namespace::Own]),
         topic: None,
+        cache_bytes: 512 << 20,
     };
     assert_eq!(config.kinds, [kind]);
 }
@@ -126,6 +127,7 @@ fn each_fault_names_the_key_and_where_it_stands() {
         (kind("namespaces: 1"), "kinds[0].namespaces: invalid type"),
         (kind("topic: t"), "kinds[0].topic: only an owned kind has a topic"),
         (kind("owned: true, topic: 'a b'"), "kinds[0].topic: \"a b\" cannot be"),
+        (kind("cacheBytes: 1T"), "kinds[0].cacheBytes: \"1T\" is not a size"),
         (kind("owned: yes please"), "kinds[0].owned: invalid type"),
         ("kinds: [{apiVersion: A/B, kind: Todo}]".to_owned(), "kinds[0].apiVersion: \"A/B\" is not"),
         ("kinds: [{kind: Todo}]".to_owned(), "kinds[0]: missing field `apiVersion`"),
@@ -179,6 +181,7 @@ fn the_reference_lists_every_setting_with_its_default() {
         "| `api.address` | `KAB_API__ADDRESS` | `--api-address` | `127.0.0.1:3600` |",
         "| `kafka.queueBytes` | `KAB_KAFKA__QUEUE_BYTES` | `--kafka-queue-bytes` | `16Mi` |",
         "| `kafka.properties` | `KAB_KAFKA__PROPERTIES__NAME` |  |  |",
+        "| `kinds[].cacheBytes` |  |  | `512Mi` |",
         "| `kinds[].namespaces` |  |  | `[\"own\"]` |",
         "One of `exactlyOnce`, `atLeastOnce`. |",
     ] {

@@ -10,6 +10,7 @@ use serde_json::json;
 use sidecar_core::entity::{Entity, Key};
 use sidecar_core::list::{Gathered, render};
 use sidecar_core::query::ListQuery;
+use sidecar_core::watch::Loss;
 use sidecar_core::write::name;
 
 use super::answer::{self, Answer, Fault, Outcome};
@@ -21,6 +22,9 @@ use crate::view::{KindView, View};
 
 /// A cache that is being filled is there within a second or two.
 const FILL_SECONDS: u64 = 1;
+
+/// About when it is tried again whether everything fits.
+const FULL_SECONDS: u64 = 60;
 
 /// About a millisecond of a filter's work; less is not worth another thread.
 const ASKED_AT_ONCE: usize = 1_000;
@@ -160,11 +164,18 @@ fn missing(served: &Served, key: &Key) -> Box<Fault> {
 
 pub(super) fn not_filled(served: &Served) -> Box<Fault> {
     let plural = &served.kind.plural;
-    if served.view.is_lost() {
-        let api_version = served.kind.api_version();
-        let detail =
-            format!("the cluster does not serve {plural} of {api_version} any more: its definition was removed");
-        return Fault::unavailable(detail, INSTALL_SECONDS);
+    match served.view.loss() {
+        Some(Loss::Gone) => {
+            let api_version = served.kind.api_version();
+            let detail =
+                format!("the cluster does not serve {plural} of {api_version} any more: its definition was removed");
+            Fault::unavailable(detail, INSTALL_SECONDS)
+        }
+        Some(Loss::Full) => {
+            let detail =
+                format!("there are more {plural} than the cache may hold (cacheBytes), so none is read from it");
+            Fault::unavailable(detail, FULL_SECONDS)
+        }
+        None => Fault::unavailable(format!("the cache of {plural} is not filled yet"), FILL_SECONDS),
     }
-    Fault::unavailable(format!("the cache of {plural} is not filled yet"), FILL_SECONDS)
 }

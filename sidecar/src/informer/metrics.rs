@@ -15,6 +15,7 @@ pub struct Metrics {
     lines: Family<LineLabels, Counter>,
     breaks: Family<KindLabels, Counter>,
     silences: Family<KindLabels, Counter>,
+    overflows: Family<KindLabels, Counter>,
     refills: Family<RefillLabels, Counter>,
 }
 
@@ -77,6 +78,7 @@ impl Metrics {
         registry.register("kab_watch_lines", "Lines that watches told", metrics.lines.clone());
         registry.register("kab_watch_failures", "Watches and lists that failed or broke off", metrics.breaks.clone());
         registry.register("kab_watch_silences", "Watches that went silent and were replaced", metrics.silences.clone());
+        registry.register("kab_cache_overflows", "Times that there was more than fits", metrics.overflows.clone());
         registry.register("kab_watch_refills", "Times that everything was listed again", metrics.refills.clone());
         metrics
     }
@@ -113,6 +115,9 @@ impl Metrics {
             }
             Note::Silent(_) => {
                 self.silences.get_or_create(&KindLabels { kind }).inc();
+            }
+            Note::Full(_) => {
+                self.overflows.get_or_create(&KindLabels { kind }).inc();
             }
             Note::Refill(why) => {
                 let reason = match why {

@@ -62,6 +62,7 @@ fn run(client: Client, log: Log, streams: mpsc::UnboundedReceiver<Sender>) -> Fi
         kind: Arc::new(kind),
         view: Arc::clone(&view),
         attachments,
+        cache_bytes: usize::MAX,
         part: readiness.part("cache", Need::Required),
         metrics: Metrics::register(&mut Registry::default()),
     };

@@ -90,3 +90,27 @@ async fn waiting_ends_when_the_watch_or_the_entity_has_come_there() {
     view.observe(&delta(20), Instant::now());
     tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
 }
+
+#[test]
+fn what_is_too_much_is_let_go_and_followers_wait_and_start_over() {
+    let view = view("shop", 7, &["a", "b"]);
+    let (_, cursor) = view.follow();
+    view.lose(Loss::Full);
+    view.written(entity("shop", "own", 12));
+    assert_eq!((view.is_filled(), view.loss(), view.size().entities), (false, Some(Loss::Full), 0));
+    assert!(view.after(cursor, 8).unwrap().0.is_empty(), "nothing is told while nothing is known");
+    view.fill(Version(20), vec![entity("shop", "a", 1)], Instant::now());
+    assert_eq!((view.is_filled(), view.loss(), view.size().entities), (true, None, 1));
+    assert!(view.after(cursor, 8).is_none(), "a follower starts over");
+}
+
+#[test]
+fn a_kind_that_is_gone_is_not_read_and_followers_are_told_the_difference_when_it_is_back() {
+    let view = view("shop", 7, &["a", "b"]);
+    let (_, cursor) = view.follow();
+    view.lose(Loss::Gone);
+    assert!(!view.is_filled());
+    view.fill(Version(20), vec![entity("shop", "a", 1)], Instant::now());
+    let (events, _) = view.after(cursor, 8).unwrap();
+    assert_eq!(events.len(), 1, "one is deleted");
+}

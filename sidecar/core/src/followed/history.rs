@@ -137,7 +137,7 @@ impl History {
         }
     }
 
-    fn start_over(&mut self, version: Version) {
+    pub(super) fn start_over(&mut self, version: Version) {
         self.undone = self.undone.max(Some(self.last));
         self.generation += 1;
         self.events.clear();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Effect, Input, ListPage, Note, Refill, Request, WatchLine};
+use super::{Effect, Input, ListPage, Loss, Note, Refill, Request, WatchLine};
 use crate::backoff::Backoff;
 use crate::entity::{Entity, Key};
 use crate::feed::{Change, Delta, Feed};
@@ -24,6 +24,10 @@ pub struct Settings {
     pub lifetime: Duration,
     /// A watch that lived so long was healthy: it is opened again at once when it ends.
     pub settled: Duration,
+    /// What the entities may take, keys and labels included.
+    pub cache_bytes: usize,
+    /// Until it is tried again whether they fit: as dear as a list of all that does.
+    pub full: Duration,
     /// Between failures.
     pub backoff: Backoff,
 }
@@ -36,6 +40,8 @@ impl Default for Settings {
             silence: Duration::from_secs(75),
             lifetime: Duration::from_secs(290),
             settled: Duration::from_secs(10),
+            cache_bytes: usize::MAX,
+            full: Duration::from_secs(60),
             // A list of one is all that it costs to see whether the API server is back, and until then every read is stale.
             backoff: Backoff { base: Duration::from_millis(800), max: Duration::from_secs(10) },
         }
@@ -67,7 +73,7 @@ enum State {
     /// Asking for the newest version, before a watch is opened again.
     Probing { heard: Heard },
     /// Collecting the whole state.
-    Filling { source: Source, found: BTreeMap<Key, Arc<Entity>>, heard: Heard },
+    Filling { source: Source, found: BTreeMap<Key, Arc<Entity>>, bytes: usize, heard: Heard },
     /// Following a watch; it has told everything up to `cursor`, which lies before `told` while it replays for the bridge.
     Following { cursor: Version, since: Instant, heard: Heard },
 }
@@ -155,6 +161,7 @@ impl Step<'_> {
             Input::Attach { from } => self.attach(from),
             Input::Detach => self.machine.bridge = Bridge::Absent,
             Input::Redefined => self.redefined(),
+            Input::Full => self.full(),
         }
     }
 
@@ -214,7 +221,13 @@ impl Step<'_> {
         }
         self.recovered();
         match (&mut self.machine.state, line) {
-            (State::Filling { source: Source::Stream, found, .. }, WatchLine::Delta(delta)) => collect(found, delta),
+            (State::Filling { source: Source::Stream, found, bytes, .. }, WatchLine::Delta(delta)) => {
+                let (more, less) = collect(found, delta);
+                *bytes = *bytes + more - less;
+                if *bytes > self.machine.settings.cache_bytes {
+                    self.full();
+                }
+            }
             (
                 State::Filling { source: Source::Stream, found, .. },
                 WatchLine::Bookmark { version, initial_events_end: true },
@@ -274,9 +287,15 @@ impl Step<'_> {
         self.recovered();
         match &mut self.machine.state {
             State::Probing { .. } => self.probed(page.version),
-            State::Filling { source: Source::Pages(version), found, .. } => {
+            State::Filling { source: Source::Pages(version), found, bytes, .. } => {
                 let version = *version.get_or_insert(page.version);
-                found.extend(page.items.into_iter().map(|entity| (entity.key.clone(), entity)));
+                for entity in page.items {
+                    let (more, less) = collect(found, Delta { change: Change::Added, entity });
+                    *bytes = *bytes + more - less;
+                }
+                if *bytes > self.machine.settings.cache_bytes {
+                    return self.full();
+                }
                 if let Some(after) = page.next {
                     return self.next_page(after);
                 }
@@ -371,10 +390,17 @@ impl Step<'_> {
         self.fail(format!("nothing came for {} s", silent.as_secs()), Duration::ZERO);
     }
 
+    /// There is more than may be held.
+    fn full(&mut self) {
+        let wait = self.machine.settings.full;
+        self.machine.state = State::Waiting { until: self.now + wait, then: Next::Fill };
+        self.effects.extend([Effect::HangUp, Effect::Lose(Loss::Full), Effect::Note(Note::Full(wait))]);
+    }
+
     /// The API server does not serve the kind, or not any more.
     fn gone(&mut self, message: String, at_least: Duration) {
         if self.machine.told.is_some() {
-            self.effects.push(Effect::Lose);
+            self.effects.push(Effect::Lose(Loss::Gone));
         }
         self.fail(format!("the API server does not serve this kind: {message}"), at_least);
         if let State::Waiting { then, .. } = &mut self.machine.state {
@@ -442,7 +468,7 @@ impl Step<'_> {
         } else {
             (Source::Pages(None), Request::Page { limit: self.machine.settings.page, after: None })
         };
-        self.machine.state = State::Filling { source, found: BTreeMap::new(), heard };
+        self.machine.state = State::Filling { source, found: BTreeMap::new(), bytes: 0, heard };
         self.effects.push(Effect::Request(request));
     }
 
@@ -476,17 +502,14 @@ impl Step<'_> {
     }
 }
 
-/// A streaming list tells states of one version, then the changes up to its end.
-fn collect(found: &mut BTreeMap<Key, Arc<Entity>>, delta: Delta) {
+/// A streaming list tells states of one version, then the changes up to its end. Answers how many bytes came and how many went.
+fn collect(found: &mut BTreeMap<Key, Arc<Entity>>, delta: Delta) -> (usize, usize) {
     let Delta { change, entity } = delta;
-    match change {
-        Change::Added | Change::Modified => {
-            found.insert(entity.key.clone(), entity);
-        }
-        Change::Deleted => {
-            found.remove(&entity.key);
-        }
-    }
+    let (more, before) = match change {
+        Change::Added | Change::Modified => (entity.footprint(), found.insert(entity.key.clone(), entity)),
+        Change::Deleted => (0, found.remove(&entity.key)),
+    };
+    (more, before.map_or(0, |before| before.footprint()))
 }
 
 #[cfg(test)]

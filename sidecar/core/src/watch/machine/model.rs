@@ -131,7 +131,7 @@ impl World {
                     assert!(delta.entity.version > self.cache.version(), "the cache is told nothing twice");
                     self.cache.observe(&delta);
                 }
-                Effect::Lose => panic!("the kind is always there"),
+                Effect::Lose(_) => panic!("the kind is always there, and fits"),
                 Effect::Bookmark(version) => self.cache.bookmark(version),
                 Effect::Tell(feed) => self.tell(feed),
                 Effect::Note(_) => {}

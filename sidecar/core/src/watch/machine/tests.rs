@@ -227,7 +227,11 @@ fn silence_ends_a_watch_and_bookmarks_keep_it() {
 #[test]
 fn a_kind_that_is_gone_is_not_read_and_listed_again_when_it_is_back() {
     let gone = |failures, wait| {
-        [Effect::Lose, Effect::HangUp, failed(failures, "the API server does not serve this kind: no", wait)]
+        [
+            Effect::Lose(Loss::Gone),
+            Effect::HangUp,
+            failed(failures, "the API server does not serve this kind: no", wait),
+        ]
     };
     let mut bench = Bench::following();
     bench.attach(Some(10));
@@ -250,6 +254,37 @@ fn a_kind_that_is_gone_is_not_read_and_listed_again_when_it_is_back() {
     bench.due();
     let never_had = [Effect::HangUp, failed(1, "the API server does not serve this kind: no", 600)];
     assert_eq!(bench.step(refused(404)), never_had);
+}
+
+#[test]
+fn more_than_fits_is_not_kept_and_tried_again_after_a_while() {
+    let footprint = state("a", "uid-a", 1).footprint();
+    let full = || [Effect::HangUp, Effect::Lose(Loss::Full), Effect::Note(Note::Full(Duration::from_secs(60)))];
+    let mut bench = Bench::new();
+    bench.machine.settings.cache_bytes = 2 * footprint;
+    bench.due();
+    bench.step(Input::Opened);
+    for (id, version) in [("a", 1), ("b", 2), ("a", 3)] {
+        assert_eq!(bench.step(line(Change::Added, id, version)), [], "another state of the same entity takes no more");
+    }
+    assert_eq!(bench.step(line(Change::Added, "c", 4)), full());
+    let again = bench.now + Duration::from_secs(60);
+    assert_eq!((bench.machine.deadline(), bench.due()), (again, vec![stream()]));
+    // The same in pages.
+    bench.step(refused(422));
+    assert_eq!(bench.step(page(9, &[("a", 1), ("b", 2), ("c", 4)], None)), full());
+    bench.due();
+    assert_eq!(bench.step(page(10, &[("a", 1)], None)), [fill(10, &[("a", 1)]), watch(10)]);
+    // And when the watch brings too much; the bridge sees the difference when it fits.
+    bench.step(Input::Opened);
+    assert_eq!(bench.attach(Some(10)), [PROBE]);
+    bench.step(page(10, &[("a", 1)], None));
+    assert_eq!(bench.step(Input::Full), full());
+    bench.due();
+    assert_eq!(
+        bench.step(page(20, &[("b", 15)], None)),
+        [fill(20, &[("b", 15)]), relisted(20, &[("b", 15)]), watch(20)]
+    );
 }
 
 #[test]
