@@ -182,8 +182,11 @@ fn writable_meta(schemas: &Map<String, Value>, patch: bool) -> Value {
             "namespace" => ("Must be the entity's.", Value::Null),
             _ => ("Ignored.", Value::Null),
         };
-        if name == "namespace" {
-            *property = namespace();
+        match name.as_str() {
+            "namespace" => *property = namespace(),
+            "labels" | "expiresAt" => {}
+            // Whatever it is.
+            _ => *property = json!({}),
         }
         if let Value::Object(property) = property {
             property.insert("description".to_owned(), json!(about));
