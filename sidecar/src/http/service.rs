@@ -129,31 +129,16 @@ impl Api {
         if matches!(route, Route::Status { .. }) {
             status::check(&served.kind)?;
         }
+        check_method(served, route, request.method())?;
         let context = Context::read(request.headers())?;
         let query = request.uri().query().unwrap_or_default();
-        match (route, request.method()) {
-            (Route::Entity { id, .. }, &Method::GET | &Method::HEAD) => {
-                self.read_one(served, id, query, &context).await
-            }
-            (Route::Status { .. }, &Method::GET | &Method::HEAD) => Err(not_allowed(request.method(), WRITE_STATUS)),
-            (_, &Method::GET | &Method::HEAD) => self.read_list(served, query, &context).await,
-            (_, method) if !served.kind.owned && is_write(method) => {
-                let detail = format!(
-                    "{} is only consumed here: this app is not its owner, so it cannot be written",
-                    served.kind.plural
-                );
-                Err(Fault::method(READ, detail))
-            }
-            (Route::Entity { id, .. }, &Method::PUT | &Method::PATCH | &Method::DELETE) => {
-                self.write(served, id, Target::Entity, request, &context).await
-            }
-            (Route::Status { id, .. }, &Method::PUT | &Method::PATCH) => {
-                self.write(served, id, Target::Status, request, &context).await
-            }
-            (Route::Status { .. }, method) => Err(not_allowed(method, WRITE_STATUS)),
-            (Route::Entity { .. }, method) => Err(not_allowed(method, READ_OR_WRITE)),
-            (_, &Method::POST) => self.write(served, "", Target::Entity, request, &context).await,
-            (_, method) => Err(not_allowed(method, READ_OR_CREATE)),
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        match route {
+            Route::Entity { id, .. } if reads => self.read_one(served, id, query, &context).await,
+            Route::Entity { id, .. } => self.write(served, id, Target::Entity, request, &context).await,
+            Route::Status { id, .. } => self.write(served, id, Target::Status, request, &context).await,
+            _ if reads => self.read_list(served, query, &context).await,
+            _ => self.write(served, "", Target::Entity, request, &context).await,
         }
     }
 
@@ -176,6 +161,24 @@ impl Api {
             }
         }
     }
+}
+
+/// Whether there is such a method on what a kind has here; said before anything else of the request is looked at.
+fn check_method(served: &Served, route: &Route, method: &Method) -> Result<(), Box<Fault>> {
+    let (here, allow) = match route {
+        Route::Entity { .. } => (matches!(*method, Method::PUT | Method::PATCH | Method::DELETE), READ_OR_WRITE),
+        Route::Status { .. } => (matches!(*method, Method::PUT | Method::PATCH), WRITE_STATUS),
+        _ => (*method == Method::POST, READ_OR_CREATE),
+    };
+    if matches!(*method, Method::GET | Method::HEAD) && !matches!(route, Route::Status { .. }) {
+        return Ok(());
+    }
+    if !served.kind.owned && is_write(method) {
+        let plural = &served.kind.plural;
+        let detail = format!("{plural} is only consumed here: this app is not its owner, so it cannot be written");
+        return Err(Fault::method(READ, detail));
+    }
+    if here { Ok(()) } else { Err(not_allowed(method, allow)) }
 }
 
 fn is_write(method: &Method) -> bool {
