@@ -308,9 +308,13 @@ impl Broadcast {
         let batch = self.batch.take();
         Some(match report {
             Report::Opened(opened) => {
-                self.part.up();
-                if let Some(version) = opened.position.as_ref().and_then(|position| position.version) {
-                    self.metrics.position(&self.labels, version.0);
+                match opened.position.as_ref().and_then(|position| position.version) {
+                    Some(version) => {
+                        self.part.up();
+                        self.metrics.position(&self.labels, version.0);
+                    }
+                    // Until a position stands, a change is told as the state that a list met, not as what happened.
+                    None => self.part.down("comparing what exists with the topic"),
                 }
                 Input::Opened(opened)
             }
