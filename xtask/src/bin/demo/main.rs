@@ -37,32 +37,33 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::select! {
-            outcome = show(options) => outcome,
-            _ = interrupted => anyhow::bail!("interrupted; everything that was started has been ended"),
+        let mut screen = Screen::new();
+        let stage = tokio::select! {
+            shown = show(&mut screen) => shown?,
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; everything that was started has been ended"),
+        };
+        if !options.once {
+            stage.leaflet(&mut screen);
+            tokio::signal::ctrl_c().await?;
+            screen.say("\nEnding …");
         }
+        stage.strike().await;
+        Ok(())
     })
 }
 
-async fn show(options: &Options) -> anyhow::Result<()> {
-    let (start, mut screen) = (Instant::now(), Screen::new());
+/// Sets the stage and walks through it; what is left standing is the caller's to strike.
+async fn show(screen: &mut Screen) -> anyhow::Result<Stage> {
+    let start = Instant::now();
     screen.heading("k8s-as-backend: the whole system on this machine");
-    let mut stage = Stage::set(&mut screen).await?;
-    let toured = tour::walk(&mut stage, &mut screen).await;
-    if let Err(error) = toured {
+    let mut stage = Stage::set(screen).await?;
+    if let Err(error) = tour::walk(&mut stage, screen).await {
         tell(&stage.logs());
         stage.strike().await;
         return Err(error);
     }
     screen.heading(&format!("Every step was as it should be ({:.0} s in all).", start.elapsed().as_secs_f64()));
-    if !options.once {
-        stage.leaflet(&mut screen);
-        tokio::signal::ctrl_c().await?;
-        screen.say("\nEnding …");
-    }
-    stage.strike().await;
-    Ok(())
+    Ok(stage)
 }
 
 #[expect(clippy::print_stderr, reason = "the demo talks to a person at a terminal")]
