@@ -79,7 +79,7 @@ async fn one(server: SocketAddr, request: Vec<u8>, begin: Instant, end: Instant)
     }
 }
 
-/// Reads one answer to its end; it must be a success with a length or chunks.
+/// Reads one answer to its end; it must be a success with a length or in chunks.
 async fn answer(stream: &mut TcpStream, buffer: &mut BytesMut) -> anyhow::Result<()> {
     let (head, length) = loop {
         let mut headers = [httparse::EMPTY_HEADER; 32];
@@ -88,13 +88,37 @@ async fn answer(stream: &mut TcpStream, buffer: &mut BytesMut) -> anyhow::Result
             let status = response.code.unwrap_or_default();
             ensure!((200..300).contains(&status), "the server answered {status}");
             let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-            let length = length.context("the answer has no content-length")?.value;
-            break (head, std::str::from_utf8(length)?.parse::<usize>()?);
+            let length = length.map(|length| std::str::from_utf8(length.value)).transpose()?;
+            break (head, length.map(str::parse::<usize>).transpose()?);
         }
         more(stream, buffer).await?;
     };
     buffer.advance(head);
-    let mut open = length;
+    match length {
+        Some(length) => skip(stream, buffer, length).await,
+        None => chunks(stream, buffer).await,
+    }
+}
+
+/// Reads chunks up to and with the empty one.
+async fn chunks(stream: &mut TcpStream, buffer: &mut BytesMut) -> anyhow::Result<()> {
+    loop {
+        match httparse::parse_chunk_size(buffer) {
+            Err(_) => bail!("the answer has neither a content-length nor chunks"),
+            Ok(httparse::Status::Partial) => more(stream, buffer).await?,
+            Ok(httparse::Status::Complete((head, size))) => {
+                buffer.advance(head);
+                skip(stream, buffer, usize::try_from(size)? + "\r\n".len()).await?;
+                if size == 0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Passes over so many bytes.
+async fn skip(stream: &mut TcpStream, buffer: &mut BytesMut, mut open: usize) -> anyhow::Result<()> {
     loop {
         let here = open.min(buffer.len());
         buffer.advance(here);
