@@ -2,8 +2,10 @@
 //!
 //! Owns how a program of ours is built, configured, started, killed and looked at from outside. Asserts nothing itself.
 
+pub mod acknowledged;
 pub mod binaries;
 pub mod crd;
+pub mod dice;
 pub mod entity_api;
 pub mod events;
 pub mod linearizability;
