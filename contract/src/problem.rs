@@ -45,6 +45,8 @@ pub enum Code {
     Unavailable,
     /// 504: the cache did not reach the version asked for in time.
     Timeout,
+    /// 507: the kind's budget of entities or bytes is used up.
+    OverBudget,
 }
 
 impl Code {
@@ -69,6 +71,7 @@ impl Code {
             Self::BadGateway => "bad-gateway",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
+            Self::OverBudget => "over-budget",
         }
     }
 
@@ -92,6 +95,7 @@ impl Code {
             Self::BadGateway => 502,
             Self::Unavailable => 503,
             Self::Timeout => 504,
+            Self::OverBudget => 507,
         }
     }
 
@@ -116,6 +120,7 @@ impl Code {
             Self::BadGateway => "The API server's answer cannot be used",
             Self::Unavailable => "Not available for now",
             Self::Timeout => "Not reached in time",
+            Self::OverBudget => "The kind's budget is used up",
         }
     }
 }

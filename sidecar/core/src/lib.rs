@@ -4,6 +4,7 @@
 //! what it decides.
 
 pub mod backoff;
+pub mod budget;
 pub mod cache;
 pub mod entity;
 pub mod envelope;

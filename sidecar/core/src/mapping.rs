@@ -122,8 +122,8 @@ pub(crate) fn expiry(entity: &Entity) -> Option<String> {
     serde_json::from_str::<Meta>(meta.get()).ok()?.expires_at
 }
 
-/// The bytes were made here, so that they can be read.
-fn shape_members(entity: &Entity) -> Vec<(Cow<'_, str>, &RawValue)> {
+/// The members of the business shape. The bytes were made here, so that they can be read.
+pub(crate) fn shape_members(entity: &Entity) -> Vec<(Cow<'_, str>, &RawValue)> {
     serde_json::from_slice(&entity.json).map(|Members(members)| members).unwrap_or_default()
 }
 

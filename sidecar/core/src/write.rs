@@ -23,6 +23,7 @@
 
 pub mod batch;
 pub mod body;
+pub mod growth;
 pub mod idempotency;
 pub mod name;
 mod object;

@@ -26,19 +26,19 @@ const OPERATIONS: usize = 10_000;
 /// The operations of a JSON patch, in their order.
 #[derive(Debug)]
 pub struct Patch<'a> {
-    operations: Vec<Operation<'a>>,
+    pub(super) operations: Vec<Operation<'a>>,
 }
 
 #[derive(Debug)]
-struct Operation<'a> {
-    op: Op,
-    path: String,
-    from: String,
-    value: Option<&'a RawValue>,
+pub(super) struct Operation<'a> {
+    pub(super) op: Op,
+    pub(super) path: String,
+    pub(super) from: String,
+    pub(super) value: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Op {
+pub(super) enum Op {
     Add,
     Replace,
     Remove,
