@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use cargo_metadata::Message;
 
 /// The programs of the product and the sample.
-const PROGRAMS: [&str; 3] = ["kab-sidecar", "todo-app", "todo-table"];
+const PROGRAMS: [&str; 4] = ["kab-sidecar", "kab", "todo-app", "todo-table"];
 
 /// The path of a program of ours (one of [`PROGRAMS`]), built in the profile that this code was built in.
 ///
@@ -41,7 +41,7 @@ fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in the project's root")?;
     let mut cargo = cargo();
     cargo
-        .args(["build", "--package=sidecar", "--package=sample-app", "--message-format=json-render-diagnostics"])
+        .args(["build", "--package=sidecar", "--package=cli", "--package=sample-app", "--message-format=json-render-diagnostics"])
         .args(PROGRAMS.iter().map(|program| format!("--bin={program}")))
         .current_dir(root)
         .stdin(Stdio::null())

@@ -7,13 +7,14 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 use crate::tree::{none, root};
 
 /// The product's and the test packages' layers: a package and those of ours that it may depend on.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("sample-app", &[]),
     ("contract", &[]),
     ("runtime", &[]),
     ("devcluster", &[]),
     ("sidecar-core", &["contract"]),
     ("sidecar", &["sidecar-core", "contract", "runtime"]),
+    ("cli", &["contract", "runtime"]),
 ];
 
 /// Packages that hold the product together from outside and may see everything.

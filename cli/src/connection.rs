@@ -1,0 +1,223 @@
+//! How Kafka is reached: properties from a sidecar's file, the environment and the command line, secrets from files; and what
+//! librdkafka says on the side, kept to explain a failure. Never prints a property's value.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use serde::Deserialize;
+
+use crate::arguments::Connection;
+use crate::failure::Failure;
+
+const BROKERS: &str = "bootstrap.servers";
+
+/// The part of a sidecar's configuration that is of use here.
+#[derive(Debug, Default, Deserialize)]
+struct SidecarFile {
+    #[serde(default)]
+    kafka: Option<KafkaSection>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct KafkaSection {
+    properties: BTreeMap<String, serde_json::Value>,
+    property_files: BTreeMap<String, String>,
+}
+
+/// Everything that librdkafka is told.
+pub(crate) struct Properties {
+    values: BTreeMap<String, String>,
+    pub(crate) timeout: Duration,
+}
+
+impl Properties {
+    /// Reads what the command line names.
+    pub(crate) fn of(connection: &Connection) -> Result<Self, Failure> {
+        let mut values = BTreeMap::new();
+        if let Some(file) = &connection.config {
+            from_sidecar_file(file, &mut values)?;
+        }
+        if let Some(brokers) = connection.brokers.as_ref().filter(|brokers| !brokers.trim().is_empty()) {
+            values.remove("metadata.broker.list");
+            values.insert(BROKERS.to_owned(), brokers.clone());
+        }
+        values.extend(connection.properties.iter().cloned());
+        for (name, file) in &connection.property_files {
+            values.insert(name.clone(), secret(name, Path::new(file))?);
+        }
+        if !values.contains_key(BROKERS) && !values.contains_key("metadata.broker.list") {
+            return Err(Failure::Usage(
+                "no broker is named: use --brokers HOST:PORT, the variable KAB_KAFKA, -X bootstrap.servers=HOST:PORT, \
+                 or --config with a sidecar's file"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self { values, timeout: Duration::from_secs(connection.timeout) })
+    }
+
+    /// For messages.
+    pub(crate) fn brokers(&self) -> &str {
+        [BROKERS, "metadata.broker.list"].iter().find_map(|name| self.values.get(*name)).map_or("?", String::as_str)
+    }
+
+    /// A consumer that joins no group and stores nothing.
+    pub(crate) fn consumer(&self) -> Result<BaseConsumer<Words>, Failure> {
+        let mut config = ClientConfig::new();
+        config.set("client.id", "kab").set("log.connection.close", "false");
+        config.extend(self.values.iter().map(|(name, value)| (name.clone(), value.clone())));
+        config
+            // librdkafka wants a name here even of a consumer that joins no group.
+            .set("group.id", "kab-tail")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false");
+        config.create_with_context(Words::default()).map_err(|error| match error {
+            KafkaError::ClientConfig(_, fault, property, _) => Failure::Usage(format!("property {property}: {fault}")),
+            other => Failure::Usage(format!("librdkafka cannot work with these properties: {other}")),
+        })
+    }
+}
+
+fn from_sidecar_file(file: &Path, values: &mut BTreeMap<String, String>) -> Result<(), Failure> {
+    let wrong = |fault: String| Failure::Usage(format!("--config {}: {fault}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let read: SidecarFile = serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let kafka = read.kafka.ok_or_else(|| wrong("it has no kafka: this sidecar broadcasts nothing".to_owned()))?;
+    for (name, value) in kafka.properties {
+        let value = match value {
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        values.insert(name, value);
+    }
+    for (name, path) in kafka.property_files {
+        let value = secret(&name, Path::new(&path))?;
+        values.insert(name, value);
+    }
+    Ok(())
+}
+
+/// A value from a file, without the line's end that editors and `echo` add.
+fn secret(name: &str, file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::Usage(format!("the file for property {name}, {}: {error}", file.display())))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+/// What librdkafka says on the side: kept, not printed, since it repeats itself every few seconds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Words {
+    last: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
+}
+
+impl Words {
+    /// The last error of a connection.
+    pub(crate) fn last(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Words {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let reason = reason.split(" (after ").next().unwrap_or(reason);
+        let Some(code) = error.rdkafka_error_code() else { return };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // That all are down says less than why.
+        if code != RDKafkaErrorCode::AllBrokersDown || last.is_none() {
+            *last = Some((code, reason.to_owned()));
+        }
+    }
+}
+
+impl ConsumerContext for Words {}
+
+/// What a failed call means, with librdkafka's last words on it.
+pub(crate) fn failure(doing: &str, brokers: &str, error: &KafkaError, words: &Words) -> Failure {
+    use RDKafkaErrorCode as Code;
+    let told = words.last();
+    let refusal = |code: Code| {
+        matches!(
+            code,
+            Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::SSL
+                | Code::TopicAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+        )
+    };
+    let code = error.rdkafka_error_code();
+    match (code, told) {
+        (Some(code), _) if refusal(code) => Failure::Denied(format!("Kafka refuses to {doing}: {code}")),
+        (_, Some((code, why))) if refusal(code) => {
+            Failure::Denied(format!("Kafka at {brokers} refuses the connection: {why}"))
+        }
+        (_, Some((_, why))) => Failure::Unavailable(format!("no broker answers in time at {brokers}: {why}")),
+        (Some(code), None) => Failure::Unavailable(format!("failed to {doing} at {brokers}: {code}")),
+        (None, None) => Failure::Unavailable(format!("failed to {doing} at {brokers}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Connection {
+        Connection { brokers: None, config: None, properties: Vec::new(), property_files: Vec::new(), timeout: 1 }
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn what_stands_nearer_to_the_command_wins() {
+        let folder = std::env::temp_dir().join(format!("kab-connection-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let secret = folder.join("secret");
+        std::fs::write(&secret, "sesame\n").unwrap();
+        let file = folder.join("sidecar.yaml");
+        let text = format!(
+            "cluster: test\nkafka:\n  properties: {{bootstrap.servers: \"file:1\", socket.timeout.ms: 500}}\n  propertyFiles: {{sasl.password: {}}}\n",
+            secret.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut given = Connection { config: Some(file), ..connection() };
+        let read = Properties::of(&given).unwrap();
+        assert_eq!(read.brokers(), "file:1");
+        assert_eq!(read.values.get("socket.timeout.ms").unwrap(), "500");
+        assert_eq!(read.values.get("sasl.password").unwrap(), "sesame", "a secret's last line end is none of it");
+        given.brokers = Some("named:1".to_owned());
+        assert_eq!(Properties::of(&given).unwrap().brokers(), "named:1");
+        given.properties = vec![pair(BROKERS, "property:1")];
+        assert_eq!(Properties::of(&given).unwrap().brokers(), "property:1");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn without_a_broker_every_way_to_name_one_is_told() {
+        let Err(Failure::Usage(text)) = Properties::of(&connection()) else { panic!("it needs a broker") };
+        for way in ["--brokers", "KAB_KAFKA", "-X", "--config"] {
+            assert!(text.contains(way), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_property_that_does_not_exist_is_named_and_a_value_is_not() {
+        let given = Connection { properties: vec![pair(BROKERS, "x:1"), pair("no.such", "sesame")], ..connection() };
+        let Err(Failure::Usage(text)) = Properties::of(&given).unwrap().consumer() else { panic!("it is unknown") };
+        assert!(text.contains("no.such") && !text.contains("sesame"), "{text}");
+    }
+}
