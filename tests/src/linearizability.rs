@@ -130,7 +130,11 @@ impl<'a> Checker<'a> {
         match output.status.code() {
             Some(0) => Ok(None),
             Some(1) => Ok(Some(told)),
-            _ => bail!("the history could not be checked ({}): {told}", output.status),
+            _ => {
+                let kept = self.folder.join("history.json");
+                std::fs::write(&kept, &history)?;
+                bail!("the history in {} could not be checked ({}): {told}", kept.display(), output.status)
+            }
         }
     }
 }
