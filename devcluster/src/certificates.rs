@@ -1,5 +1,5 @@
-//! The cluster's keys and certificates: one CA for Kubernetes and another for etcd, so that a client certificate of
-//! the one opens nothing at the other. Made anew for each cluster; private keys are readable by the owner only.
+//! The cluster's keys and certificates: one CA for Kubernetes, another for etcd and a third for Kafka, so that a client
+//! certificate of the one opens nothing at the other. Made anew for each cluster; private keys are readable by the owner only.
 //! It never renews anything: a devcluster is thrown away long before.
 
 use std::fs::File;
@@ -60,6 +60,10 @@ impl Certificates {
         made.pair("controller-manager", &cluster.issue("system:kube-controller-manager", None, &loopback)?)?;
         made.pair("etcd", &store.issue("etcd", None, &loopback)?)?;
         made.pair("etcd-client", &store.issue("kube-apiserver-etcd-client", None, &[])?)?;
+        let broker = Authority::new("kafka-ca")?;
+        made.public("kafka-ca.crt", &broker.certificate)?;
+        made.pair("kafka", &broker.issue("kafka", None, &loopback)?)?;
+        made.pair("kafka-client", &broker.issue("kafka-client", None, &[])?)?;
         let tokens = KeyPair::generate()?;
         made.private("service-account.key", &tokens.serialize_pem())?;
         made.public("service-account.pub", &tokens.public_key_pem())?;

@@ -16,7 +16,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::etcd::Etcd;
 use crate::http::HttpClient;
-use crate::kafka::Kafka;
+use crate::kafka::{Access, GuardedKafka, Kafka};
 use crate::kubernetes::Kubernetes;
 use crate::ports::Port;
 use crate::process::{Plan, Process};
@@ -74,6 +74,8 @@ pub struct ClusterOptions {
     pub name: String,
     /// Whether there is a Kafka broker. Default: yes.
     pub kafka: bool,
+    /// Whether the broker also has listeners with TLS and SASL, and access rules. Default: no.
+    pub guarded_kafka: bool,
     /// A Kubernetes that is there already: then only Kafka is started. Default: none.
     pub kubeconfig: Option<PathBuf>,
     /// Whether etcd waits for the disk, as in production. Default: yes. Without, writes are faster and a crash of
@@ -98,6 +100,7 @@ impl Default for ClusterOptions {
         Self {
             name: "default".into(),
             kafka: true,
+            guarded_kafka: false,
             kubeconfig: None,
             fsync: true,
             audit_log: false,
@@ -302,6 +305,16 @@ impl Cluster {
         Ok(proxy)
     }
 
+    /// Kafka's guarded side, if there is one.
+    pub fn guarded_kafka(&self) -> Option<GuardedKafka> {
+        self.parts.broker.guarded_side(&self.certificates)
+    }
+
+    /// Changes the users and rules of Kafka's guarded side, in order. Takes some seconds.
+    pub async fn change_access(&self, changes: &[Access]) -> Result<(), Error> {
+        self.parts.broker.change_access(&self.site, changes).await
+    }
+
     /// Compacts etcd up to now and returns that revision: a watch from before it gets 410 Gone.
     ///
     /// The API server also answers from its own watch cache, which remembers longer; restart it to make it forget.
@@ -340,7 +353,7 @@ impl Parts {
     ) -> Result<Self, Error> {
         let store = Etcd::reserve(site)?;
         let kubernetes = Kubernetes::reserve(site, options.api_server_port)?;
-        let broker = Kafka::reserve(site, options.kafka_port)?;
+        let broker = Kafka::reserve(site, options.kafka_port, options.guarded_kafka)?;
         let faults = Toxiproxy::reserve(site)?;
         let here = options.kubeconfig.is_none();
         let process = |plan| Process::new(plan, Arc::clone(roster));
@@ -349,7 +362,7 @@ impl Parts {
             etcd: kubernetes_part(store.plan(site, certificates, options.fsync)?),
             api_server: kubernetes_part(kubernetes.api_server(site, certificates, &store.url(), options)?),
             controller_manager: kubernetes_part(kubernetes.controller_manager(site, certificates)?),
-            kafka: process(broker.plan(site, options.kafka)?),
+            kafka: process(broker.plan(site, certificates, options.kafka)?),
             toxiproxy: process(faults.plan(site)?),
             store,
             kubernetes,

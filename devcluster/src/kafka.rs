@@ -2,6 +2,8 @@
 //! is that of the fault proxy, because a Kafka client connects to whatever address the broker names: only so do
 //! clients that come in through the proxy stay behind it. It never starts the broker; `cluster` does.
 
+mod secure;
+
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 
@@ -9,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::artifact::Artifact;
-use crate::certificates::write;
+use crate::certificates::{Certificates, write};
 use crate::cluster::Part;
 use crate::error::Error;
 use crate::ports::Port;
@@ -17,6 +19,8 @@ use crate::process::Plan;
 use crate::readiness::Readiness;
 use crate::site::Site;
 use crate::spawner::Launch;
+use secure::Guarded;
+pub use secure::{Access, GuardedKafka, Right};
 
 const LOGGING: &str = include_str!("log4j2.xml");
 
@@ -28,16 +32,18 @@ pub(crate) struct Kafka {
     behind_proxy: Port,
     /// Where the proxy listens once there is one.
     pub(crate) proxy: Port,
+    guarded: Option<Guarded>,
 }
 
 impl Kafka {
-    pub(crate) fn reserve(site: &Site, client: Option<u16>) -> Result<Self, Error> {
+    pub(crate) fn reserve(site: &Site, client: Option<u16>, guarded: bool) -> Result<Self, Error> {
         let any = || Port::any(&site.environment);
         Ok(Self {
             client: Port::wanted(&site.environment, client, Part::Kafka)?,
             controller: any()?,
             behind_proxy: any()?,
             proxy: any()?,
+            guarded: guarded.then(|| Guarded::reserve(site)).transpose()?,
         })
     }
 
@@ -50,11 +56,11 @@ impl Kafka {
     }
 
     /// Lays out the broker's directory, if `included`, and says how to run it.
-    pub(crate) fn plan(&self, site: &Site, included: bool) -> Result<Plan, Error> {
+    pub(crate) fn plan(&self, site: &Site, certificates: &Certificates, included: bool) -> Result<Plan, Error> {
         let home = site.directory.join("kafka");
         let installed = site.toolbox.path(Artifact::Kafka)?;
         if included {
-            self.lay_out(&home, &installed)?;
+            self.lay_out(&home, &installed, certificates)?;
         }
         let java = site.environment.program("java").unwrap_or_else(|| "java".into());
         let arguments = vec![
@@ -75,11 +81,11 @@ impl Kafka {
         })
     }
 
-    fn lay_out(&self, home: &Path, installed: &Path) -> Result<(), Error> {
+    fn lay_out(&self, home: &Path, installed: &Path, certificates: &Certificates) -> Result<(), Error> {
         let data = home.join("data");
         std::fs::create_dir_all(&data).map_err(Error::file("create", &data))?;
         write(&home.join("log4j2.xml"), LOGGING, 0o644)?;
-        write(&home.join("server.properties"), &self.properties(&data), 0o644)?;
+        write(&home.join("server.properties"), &self.properties(&data, certificates)?, 0o644)?;
         // What formatting would write: the identity, which is this cluster's own, and the feature levels, which are
         // the same for all and come from a broker that was formatted once.
         let identity = format!("version=1\ncluster.id={}\nnode.id=1\ndirectory.id={}\n", random_uuid(), random_uuid());
@@ -88,21 +94,25 @@ impl Kafka {
         copy_files(&formatted, &metadata).map_err(Error::file("copy", formatted))
     }
 
-    fn properties(&self, data: &Path) -> String {
+    fn properties(&self, data: &Path, certificates: &Certificates) -> Result<String, Error> {
         let (client, controller) = (self.client.number(), self.controller.number());
         let (behind, proxy) = (self.behind_proxy.number(), self.proxy.number());
-        [
+        let guarded = self.guarded.as_ref().map_or_else(String::new, Guarded::listeners);
+        let protocols = if self.guarded.is_some() { Guarded::PROTOCOLS } else { "" };
+        let mut lines = vec![
             "process.roles=broker,controller".to_owned(),
             "node.id=1".to_owned(),
             format!("controller.quorum.voters=1@127.0.0.1:{controller}"),
             "controller.listener.names=CONTROLLER".to_owned(),
             "inter.broker.listener.name=PLAINTEXT".to_owned(),
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+            format!(
+                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}"
+            ),
             format!(
                 "listeners=PLAINTEXT://127.0.0.1:{client},PROXIED://127.0.0.1:{behind},\
-                 CONTROLLER://127.0.0.1:{controller}"
+                 CONTROLLER://127.0.0.1:{controller}{guarded}"
             ),
-            format!("advertised.listeners=PLAINTEXT://127.0.0.1:{client},PROXIED://127.0.0.1:{proxy}"),
+            format!("advertised.listeners=PLAINTEXT://127.0.0.1:{client},PROXIED://127.0.0.1:{proxy}{guarded}"),
             format!("log.dirs={}", data.display()),
             // Whoever wants a topic makes it, with the settings that it needs.
             "auto.create.topics.enable=false".to_owned(),
@@ -118,9 +128,11 @@ impl Kafka {
             "transaction.state.log.num.partitions=4".to_owned(),
             // A first consumer need not wait for company.
             "group.initial.rebalance.delay.ms=0".to_owned(),
-            String::new(),
-        ]
-        .join("\n")
+        ];
+        if self.guarded.is_some() {
+            lines.extend(Guarded::properties(certificates)?);
+        }
+        Ok(lines.join("\n") + "\n")
     }
 }
 

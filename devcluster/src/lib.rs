@@ -37,6 +37,7 @@ pub use artifact::{Artifact, Toolbox};
 pub use cache::human;
 pub use cluster::{Cluster, ClusterOptions, Endpoints, Part, named_directory};
 pub use error::Error;
+pub use kafka::{Access, GuardedKafka, Right};
 pub use prerequisites::Missing;
 pub use process::Process;
 pub use provided::{BACKEND_VARIABLE, Provided, provided_or_started, wants_containers};

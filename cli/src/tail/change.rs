@@ -18,7 +18,7 @@ pub(crate) enum Change {
 /// The members of `meta` that are worth a word.
 const META: [&str; 3] = ["labels", "expiresAt", "deleting"];
 
-/// The places of an entity with their values, in its own order: `message`, `status.phase`, `meta.labels.team`.
+/// The places of an entity with their values: `message`, `status.phase`, `meta.labels.team`.
 pub(crate) fn places(entity: &Value) -> Vec<(String, Value)> {
     let mut places = Vec::new();
     let Value::Object(members) = entity else { return places };

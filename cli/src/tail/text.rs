@@ -135,10 +135,10 @@ mod tests {
         );
         let mut updated = record("shop/milk", "updated", 15, Some("{}"));
         updated.skipped = Some("2".to_owned());
-        let change = differences(&places(&value), &places(&json!({"message": "two", "done": true})));
+        let change = differences(&places(&value), &places(&json!({"done": true, "message": "two"})));
         assert_eq!(
             line(&updated, &change, Style::Plain),
-            "2030-01-01T10:00:00.123456Z  updated    shop/milk  v15  (2 versions passed over)  message: \"one\" → \"two\", +done: true"
+            "2030-01-01T10:00:00.123456Z  updated    shop/milk  v15  (2 versions passed over)  +done: true, message: \"one\" → \"two\""
         );
         let tombstone = record("shop/milk", "", 0, None);
         assert_eq!(line(&tombstone, &Change::Nothing, Style::Plain), "2030-01-01T10:00:00.000Z  tombstone  shop/milk");
