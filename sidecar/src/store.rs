@@ -208,7 +208,7 @@ impl Store {
             existing = self.read(kind, key).await?;
         }
         for attempt in 1.. {
-            let mut request = request(kind, key, existing.as_deref(), write)?;
+            let mut request = request(kind, key, existing.as_deref(), write, dry_run)?;
             let (verb, method, path) = target(kind, key, request.method);
             let path = path + query(request.method, dry_run);
             let body = Some((request.content_type, Bytes::from(std::mem::take(&mut request.body))));
@@ -389,7 +389,13 @@ fn jitter(tries: u32) -> f64 {
     (RandomState::new().hash_one(tries) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-fn request(kind: &Kind, key: &Key, existing: Option<&Entity>, write: Write<'_>) -> Result<write::Request, Problem> {
+fn request(
+    kind: &Kind,
+    key: &Key,
+    existing: Option<&Entity>,
+    write: Write<'_>,
+    dry_run: bool,
+) -> Result<write::Request, Problem> {
     match write {
         Write::Create(body) => write::create(kind, key, body),
         Write::CreateOnce { body, mark } => write::create_once(kind, key, body, mark),
@@ -400,7 +406,7 @@ fn request(kind: &Kind, key: &Key, existing: Option<&Entity>, write: Write<'_>) 
         Write::Patch { body, base } => write::merge_patch(kind, key, base, body),
         Write::JsonPatch { patch, base } => patch::json_patch(kind, key, existing, base, patch),
         Write::Status { change, base } => write::status::status(kind, key, existing, base, change),
-        Write::Delete { base } => Ok(write::delete(base)),
+        Write::Delete { base } => Ok(write::delete(base, dry_run)),
     }
 }
 
@@ -416,8 +422,7 @@ fn target(kind: &Kind, key: &Key, method: write::Method) -> (Verb, Method, Strin
 /// With its question mark, where there is anything to ask for.
 fn query(method: write::Method, dry_run: bool) -> &'static str {
     match (method, dry_run) {
-        (write::Method::Delete, false) => "",
-        (write::Method::Delete, true) => "?dryRun=All",
+        (write::Method::Delete, _) => "",
         (_, false) => "?fieldManager=kab-sidecar&fieldValidation=Strict",
         (_, true) => "?fieldManager=kab-sidecar&fieldValidation=Strict&dryRun=All",
     }

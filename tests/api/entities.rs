@@ -277,6 +277,22 @@ fn a_dry_run_checks_everything_and_stores_nothing() {
         let bad = json!({"id": "milk", "when": "never", "message": "x"});
         sidecar.api.post("/v1/todos?dryRun=true", &bad).await?.expect(422)?;
         assert!(todos::api(&world.kube, &world.ns).get_opt("milk").await?.is_none());
+
+        let stored = sidecar.api.post("/v1/todos", &todo).await?.expect(201)?;
+        let put = json!({"when": "2031-01-01T10:00:00Z", "message": "y"});
+        sidecar.api.put("/v1/todos/milk?dryRun=true", &put).await?.expect(200)?;
+        sidecar.api.put("/v1/todos/bread?dryRun=true", &put).await?.expect(201)?;
+        sidecar.api.patch("/v1/todos/milk?dryRun=true", &json!({"message": "y"})).await?.expect(200)?;
+        sidecar.api.put("/v1/todos/milk/status?dryRun=true", &json!({"phase": "Done"})).await?.expect(200)?;
+        sidecar.api.delete("/v1/todos/milk?dryRun=true").await?.expect(204)?;
+        let batch = json!({"operations": [{"op": "delete", "kind": "todos", "id": "milk", "dryRun": true}]});
+        let told = sidecar.api.post("/v1/batch", &batch).await?.expect(200)?;
+        assert_eq!(told.body["results"][0]["status"], 204);
+        let fresh = [("cache-control", "no-cache")];
+        for headers in [&[][..], &fresh[..]] {
+            let read = sidecar.api.send(reqwest::Method::GET, "/v1/todos", headers, None).await?.expect(200)?;
+            assert_eq!(read.body["items"], json!([stored.body]), "{headers:?}");
+        }
         Ok(())
     });
 }

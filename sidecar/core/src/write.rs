@@ -221,13 +221,17 @@ pub fn merge_patch(kind: &Kind, key: &Key, base: Option<Version>, body: &Body<'_
     })
 }
 
-/// The request that deletes the entity; `base` makes it conditional.
-pub fn delete(base: Option<Version>) -> Request {
+/// The request that deletes the entity; `base` makes it conditional. `dry_run` stands in the body: the API server looks at no parameter of a delete
+/// that has one.
+pub fn delete(base: Option<Version>, dry_run: bool) -> Request {
     let mut options = Map::new();
     options.insert("apiVersion".to_owned(), json!("v1"));
     options.insert("kind".to_owned(), json!("DeleteOptions"));
     if let Some(base) = base {
         options.insert("preconditions".to_owned(), json!({ "resourceVersion": base.to_string() }));
+    }
+    if dry_run {
+        options.insert("dryRun".to_owned(), json!(["All"]));
     }
     let body = Value::from(options).to_string().into_bytes();
     Request {

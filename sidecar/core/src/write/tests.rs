@@ -158,10 +158,11 @@ fn a_precondition_is_part_of_the_request() {
     let patch = merge_patch(&todo(), &key(), Some(Version(7)), &body(r#"{"message":null}"#)).unwrap();
     assert_eq!(text(&patch), r#"{"metadata":{"resourceVersion":"7"},"spec":{"message":null}}"#);
     assert_eq!(
-        text(&delete(Some(Version(7)))),
+        text(&delete(Some(Version(7)), false)),
         r#"{"apiVersion":"v1","kind":"DeleteOptions","preconditions":{"resourceVersion":"7"}}"#
     );
-    assert_eq!(text(&delete(None)), r#"{"apiVersion":"v1","kind":"DeleteOptions"}"#);
+    assert_eq!(text(&delete(None, false)), r#"{"apiVersion":"v1","kind":"DeleteOptions"}"#);
+    assert_eq!(text(&delete(None, true)), r#"{"apiVersion":"v1","dryRun":["All"],"kind":"DeleteOptions"}"#);
 }
 
 #[test]
