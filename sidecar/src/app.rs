@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, Bridge, BridgeError};
+use crate::budget;
 use crate::config::{Config, KafkaConfig, KindConfig, Namespace, Namespaces};
 use crate::http::{Access, Api, Server, Token};
 use crate::informer::{self, Attachments, Informer};
@@ -53,6 +54,7 @@ struct Parts {
     readiness: Readiness,
     informers: informer::Metrics,
     bridges: bridge::Metrics,
+    budgets: budget::Metrics,
 }
 
 impl App {
@@ -81,6 +83,7 @@ impl App {
         let parts = Parts {
             informers: informer::Metrics::register(&mut registry),
             bridges: bridge::Metrics::register(&mut registry),
+            budgets: budget::Metrics::register(&mut registry, Arc::clone(&kinds)),
             store: store.clone(),
             kinds: Arc::clone(&kinds),
             readiness: readiness.clone(),
@@ -96,6 +99,7 @@ impl App {
         for (index, kind) in parts.config.kinds.iter().enumerate() {
             parts.kind(index, kind, &mut tasks);
         }
+        tasks.spawn(Stage::Work, "budgets", |stop| budget::look(Arc::clone(&parts.kinds), stop));
         let admin = AdminServer::bind(admin_address, readiness, registry).await?;
         let admin_address = admin.address();
         tasks.spawn(Stage::Plumbing, "admin server", |stop| admin.run(stop));
@@ -155,6 +159,8 @@ impl Parts {
             wanted: wanted(kind),
             kinds: Arc::clone(&self.kinds),
             index,
+            budget: kind.budget,
+            budgets: self.budgets.clone(),
             scopes,
             waiting,
             found,

@@ -4,6 +4,7 @@
 //! [`Config::load`]; only `app` reads the result.
 
 mod check;
+mod quantity;
 mod raw;
 mod reference;
 mod sources;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use runtime::telemetry::Format;
 
+use sidecar_core::budget::Limits;
 pub use reference::reference;
 
 /// The settings, checked.
@@ -109,6 +111,8 @@ pub enum Namespace {
     /// The sidecar's own: of its service account or its kubeconfig's context.
     Own,
     /// By name.
+    /// Bounds of what is written here; none for a kind that is not owned.
+    pub budget: Limits,
     Named(String),
 }
 

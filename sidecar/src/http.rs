@@ -211,3 +211,5 @@ mod events_tests;
 mod security_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod budget_tests;

@@ -5,11 +5,13 @@
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
+use sidecar_core::budget::Limits;
 use sidecar_core::fields::Fields;
 use sidecar_core::filter::Filters;
 use sidecar_core::kind::Kind;
 use sidecar_core::schema::Schema;
 
+use crate::budget::{Keeper, Metrics};
 use crate::view::KindView;
 
 /// All kinds of the configuration, in its order.
@@ -38,6 +40,8 @@ pub struct Served {
     pub view: KindView,
     /// `PLURAL.GROUP`: the metrics' label.
     pub full_name: String,
+    /// What writes may use, where that is bounded.
+    pub budget: Option<Keeper>,
 }
 
 /// A kind's fields, which a change of its definition changes.
@@ -110,7 +114,14 @@ impl Served {
     pub fn new(kind: Arc<Kind>, schema: Schema, view: KindView) -> Self {
         let description = RwLock::new(describe(schema, &view));
         let full_name = kind.full_name();
-        Self { kind, description, view, full_name }
+        Self { kind, description, view, full_name, budget: None }
+    }
+
+    /// Bounds what writes may use.
+    #[must_use]
+    pub fn with_budget(self, limits: Limits, metrics: Metrics) -> Self {
+        let budget = (!limits.is_empty()).then(|| Keeper::new(limits, metrics));
+        Self { budget, ..self }
     }
 
     /// Its fields, as last read.

@@ -12,6 +12,7 @@ pub mod http;
 pub mod informer;
 pub mod store;
 
+pub mod budget;
 pub mod kinds;
 mod resource;
 pub mod view;

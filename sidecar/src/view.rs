@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
+use sidecar_core::budget::Usage;
 use sidecar_core::entity::{Entity, Key};
 use sidecar_core::feed::Delta;
 use sidecar_core::fields::Fields;
@@ -47,6 +48,8 @@ pub struct Size {
     pub entities: usize,
     /// Bytes held.
     pub bytes: usize,
+    /// Bytes of the entities' business JSON alone.
+    pub content: usize,
     /// Bytes of past changes, held for followers.
     pub history: usize,
 }
@@ -184,7 +187,12 @@ impl View {
     pub fn size(&self) -> Size {
         let state = self.state.read();
         let cache = state.followed.cache();
-        Size { entities: cache.len(), bytes: cache.bytes(), history: state.followed.history_bytes() }
+        Size {
+            entities: cache.len(),
+            bytes: cache.bytes(),
+            content: cache.content(),
+            history: state.followed.history_bytes(),
+        }
     }
 
     /// Returns once the watch has come to `version`, or the entity of `key` has.
@@ -238,6 +246,14 @@ impl KindView {
     /// The view that holds what is in `namespace` (absent for a cluster-scoped kind), if it is served.
     pub fn of(&self, namespace: Option<&str>) -> Option<&Arc<View>> {
         self.views.iter().find(|view| view.namespace.is_none() || view.namespace.as_deref() == namespace)
+    }
+
+    /// How many entities there are and how large they are; absent while that is not known of all of them.
+    pub fn usage(&self) -> Option<Usage> {
+        self.views.iter().try_fold(Usage::default(), |sum, view| {
+            let Size { entities, content, .. } = view.is_filled().then(|| view.size())?;
+            Some(Usage { objects: sum.objects + entities as u64, bytes: sum.bytes + content as u64 })
+        })
     }
 
     /// The namespaces that are served, where not all are.

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "a failed test dumps its logs")]
 
 mod bounds;
+mod budgets;
 mod definitions;
 mod entities;
 mod events;

@@ -40,6 +40,8 @@ pub struct Cache {
     entries: BTreeMap<Key, Arc<Entity>>,
     version: Version,
     bytes: usize,
+    /// Of the entities' JSON alone.
+    content: usize,
     fingerprint: u64,
     index: Index,
     /// Uids of entities that we deleted.
@@ -60,6 +62,7 @@ impl Cache {
         }
         self.version = version;
         self.bytes = 0;
+        self.content = 0;
         self.fingerprint = 0;
         self.index.clear();
         for entity in entities {
@@ -76,6 +79,7 @@ impl Cache {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.bytes = 0;
+        self.content = 0;
         self.fingerprint = 0;
         self.index.clear();
     }
@@ -179,9 +183,15 @@ impl Cache {
         self.bytes + self.index.bytes()
     }
 
+    /// Bytes of the entities' business JSON alone: the same wherever they are held.
+    pub fn content(&self) -> usize {
+        self.content
+    }
+
     fn insert(&mut self, entity: Arc<Entity>) {
         self.remove(&entity.key);
         self.bytes += entity.footprint();
+        self.content += entity.json.len();
         self.fingerprint = self.fingerprint.wrapping_add(fingerprint(&entity));
         self.index.insert(&entity);
         self.entries.insert(entity.key.clone(), entity);
@@ -190,6 +200,7 @@ impl Cache {
     fn remove(&mut self, key: &Key) {
         if let Some(before) = self.entries.remove(key) {
             self.bytes -= before.footprint();
+            self.content -= before.json.len();
             self.fingerprint = self.fingerprint.wrapping_sub(fingerprint(&before));
             self.index.remove(&before);
         }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use futures::future::select_all;
 use runtime::readiness::Part;
+use sidecar_core::budget::Limits;
 use sidecar_core::kind::Kind;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::AppError;
+use crate::budget;
 use crate::kinds::{Kinds, Served, Slot};
 use crate::store::{Discovery, Store, Wanted};
 use crate::view::{KindView, View};
@@ -57,6 +59,8 @@ pub(super) struct Discover {
     pub(super) kinds: Arc<Kinds>,
     /// The kind's place in the configuration.
     pub(super) index: usize,
+    pub(super) budget: Limits,
+    pub(super) budgets: budget::Metrics,
     pub(super) scopes: Vec<Scope>,
     /// The caches that cannot be filled before.
     pub(super) waiting: Vec<Part>,
@@ -72,7 +76,8 @@ impl Discover {
         let views = self.views(&kind)?;
         let kind = Arc::new(kind);
         tracing::info!(kind = %kind.full_name(), owned = kind.owned, scopes = views.len(), "found");
-        let served = Served::new(Arc::clone(&kind), schema, KindView::new(views.clone()));
+        let served = Served::new(Arc::clone(&kind), schema, KindView::new(views.clone()))
+            .with_budget(self.budget, self.budgets.clone());
         if let Some(slot) = self.kinds.slot(self.index) {
             slot.serve(served);
         }

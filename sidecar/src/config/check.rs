@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 
 use runtime::telemetry::{self, Format};
 use serde_path_to_error::Segment;
+use sidecar_core::budget::{Limits, Rate};
 
-use super::raw::{RawApi, RawConfig, RawDelivery, RawFormat, RawKafka, RawKind};
+use super::raw::{RawApi, RawBudget, RawConfig, RawDelivery, RawFormat, RawKafka, RawKind};
 use super::sources::Merged;
+use super::quantity;
 use super::{ApiConfig, Config, ConfigError, Delivery, KafkaConfig, KindConfig, Namespace, Namespaces};
 
 /// Properties on which exactly-once, order and the meaning of a position rest: the bridge sets them.
@@ -162,15 +164,14 @@ fn check_kafka(raw: &RawKafka, wrong: Wrong<'_>) -> Result<KafkaConfig, ConfigEr
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
-    let text = text.trim();
-    let units: [(&str, usize); 4] = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30), ("", 1)];
-    let read = units.iter().find_map(|(unit, factor)| {
-        let digits = text.strip_suffix(unit)?;
-        digits.parse::<usize>().ok()?.checked_mul(*factor)
-    });
-    match read {
-        Some(0) | None => Err(format!("{text:?} is not a size above 0, such as 16Mi, 512Ki or 1048576")),
-        Some(size) => Ok(size),
+    let size = quantity::whole(text).and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
+    size.ok_or_else(|| format!("{text:?} is not a size above 0, such as 16Mi, 512Ki or 1048576"))
+}
+
+fn check_budget(raw: &RawBudget, owned: bool, wrong: Wrong<'_>) -> Result<Limits, ConfigError> {
+    if !owned && (raw.objects.is_some() || raw.bytes.is_some() || raw.writes_per_second.is_some()) {
+        let text = "only an owned kind can be written; set `owned: true` or leave the budget out".to_owned();
+        return Err(wrong(&["budget"], text));
     }
 }
 
@@ -202,6 +203,23 @@ fn check_kinds(raw: &[RawKind], wrong: Wrong<'_>) -> Result<Vec<KindConfig>, Con
     Ok(kinds)
 }
 
+    let whole = |key: &str, value: &Option<String>, what: &str| {
+        let read = |text: &String| {
+            let number = quantity::whole(text).filter(|number| *number > 0);
+            number.ok_or_else(|| wrong(&["budget", key], format!("{text:?} is not {what}")))
+        };
+        value.as_ref().map(read).transpose()
+    };
+    let rate = |text: &String| {
+        let rate = quantity::thousandths(text).and_then(Rate::new);
+        let text = format!("{text:?} is not a number of writes from 0.001 to 1M, such as 50 or 0.5");
+        rate.ok_or_else(|| wrong(&["budget", "writesPerSecond"], text))
+    };
+    Ok(Limits {
+        objects: whole("objects", &raw.objects, "a number of entities above 0, such as 10000 or 10k")?,
+        bytes: whole("bytes", &raw.bytes, "a size above 0, such as 50Mi")?,
+        writes_per_second: raw.writes_per_second.as_ref().map(rate).transpose()?,
+    })
 fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError> {
     let (group, version) = raw.api_version.split_once('/').unwrap_or(("", &raw.api_version));
     if !is_dns(version, false) || !(group.is_empty() || is_dns(group, true)) || raw.api_version.starts_with('/') {
@@ -270,6 +288,7 @@ fn is_dns(text: &str, dots: bool) -> bool {
             && !part.starts_with('-')
             && !part.ends_with('-')
             && part.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
+        budget: check_budget(&raw.budget, raw.owned, wrong)?,
     };
     if dots { text.split('.').all(label) } else { label(text) }
 }

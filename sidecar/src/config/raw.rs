@@ -111,6 +111,22 @@ pub(super) struct RawKind {
 /// Some hundred thousand entities of the usual size: a bound against surprises, not a budget.
 fn cache_bytes() -> String {
     "512Mi".to_owned()
+    #[serde(default)]
+    pub(super) budget: RawBudget,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawBudget {
+    /// Entities of an owned kind that there may be for one more to be created through this sidecar, such as `10000` or `10k`. Absent: no bound.
+    #[serde(deserialize_with = "optional_scalar")]
+    pub(super) objects: Option<String>,
+    /// Bytes of their business JSON that there may be for a write to add some, such as `50Mi`. Absent: no bound.
+    #[serde(deserialize_with = "optional_scalar")]
+    pub(super) bytes: Option<String>,
+    /// Writes through this sidecar, deletes apart, such as `50` or `0.5`; a second's worth may come at once. Absent: no bound.
+    #[serde(deserialize_with = "optional_scalar")]
+    pub(super) writes_per_second: Option<String>,
 }
 
 impl Default for RawConfig {
@@ -208,6 +224,10 @@ fn scalars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a map of properties")
         }
+fn optional_scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<Scalar>::deserialize(deserializer)?.map(|scalar| scalar.0))
+}
+
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut all = BTreeMap::new();
             while let Some((name, value)) = map.next_entry::<String, Scalar>()? {

@@ -36,6 +36,7 @@ fn defaults_are_those_of_the_design() {
         namespaces: Namespaces::These(vec![Namespace::Own]),
         topic: None,
         cache_bytes: 512 << 20,
+        budget: Limits::default(),
     };
     assert_eq!(config.kinds, [kind]);
 }
@@ -49,6 +50,14 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(config.api.address.port(), 3);
     assert_eq!(config.log_level, "warn");
     assert_eq!(config.kubeconfig, Some(PathBuf::from("/k")));
+}
+
+#[test]
+fn a_budget_is_read_as_kubernetes_writes_quantities() {
+    let file = "kinds: [{apiVersion: a.b/v1, kind: Todo, owned: true, budget: {objects: 10k, bytes: 50Mi, writesPerSecond: 0.5}}]";
+    let limits = load(file, &[], &[]).unwrap().kinds[0].budget;
+    assert_eq!((limits.objects, limits.bytes), (Some(10_000), Some(50 << 20)));
+    assert_eq!(limits.writes_per_second.map(|rate| rate.to_string()), Some("0.5".to_owned()));
 }
 
 #[test]
@@ -127,7 +136,13 @@ fn each_fault_names_the_key_and_where_it_stands() {
         (kind("namespaces: 1"), "kinds[0].namespaces: invalid type"),
         (kind("topic: t"), "kinds[0].topic: only an owned kind has a topic"),
         (kind("owned: true, topic: 'a b'"), "kinds[0].topic: \"a b\" cannot be"),
-        (kind("cacheBytes: 1T"), "kinds[0].cacheBytes: \"1T\" is not a size"),
+        (kind("cacheBytes: 1K"), "kinds[0].cacheBytes: \"1K\" is not a size"),
+        (kind("budget: {objects: 1}"), "kinds[0].budget: only an owned kind can be written"),
+        (kind("owned: true, budget: {objects: 0}"), "kinds[0].budget.objects: \"0\" is not a number of entities"),
+        (kind("owned: true, budget: {objects: 1.5}"), "kinds[0].budget.objects: \"1.5\" is not a number of entities"),
+        (kind("owned: true, budget: {bytes: 5MB}"), "kinds[0].budget.bytes: \"5MB\" is not a size above 0"),
+        (kind("owned: true, budget: {writesPerSecond: -1}"), "kinds[0].budget.writesPerSecond: \"-1\" is not a number"),
+        (kind("owned: true, budget: {writes: 1}"), "kinds[0].budget.writes: unknown field `writes`"),
         (kind("owned: yes please"), "kinds[0].owned: invalid type"),
         ("kinds: [{apiVersion: A/B, kind: Todo}]".to_owned(), "kinds[0].apiVersion: \"A/B\" is not"),
         ("kinds: [{kind: Todo}]".to_owned(), "kinds[0]: missing field `apiVersion`"),

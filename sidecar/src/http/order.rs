@@ -6,20 +6,23 @@ use std::time::Instant;
 
 use contract::problem::{Code, Problem};
 use hyper::StatusCode;
+use sidecar_core::budget::{Refusal, Usage};
 use sidecar_core::entity::{Entity, Key};
 use sidecar_core::query;
 use sidecar_core::version::Version;
 use sidecar_core::write::body::Body;
+use sidecar_core::write::growth;
 use sidecar_core::write::idempotency::Mark;
 use sidecar_core::write::patch::Patch;
 use sidecar_core::write::status::StatusChange;
 
 use super::answer::Fault;
 use super::conditions::Tags;
-use super::read::view;
+use super::read::{not_filled, view};
 use super::service::Api;
+use crate::budget::Admitted;
 use crate::kinds::Served;
-use crate::store::{Write, Written};
+use crate::store::{Refused, Write, Written};
 use crate::view::View;
 
 /// What is to be done with an entity.
@@ -110,7 +113,9 @@ impl Api {
             (Content::Fields(body), _) => Write::Patch { body, base },
             (Content::None, _) => Write::Delete { base },
         };
-        let result = self.store.write(&served.kind, key, view.find(key), write, order.dry_run).await;
+        let existing = view.find(key);
+        let admitted = admit(served, key, existing.as_deref(), write)?.filter(|_| !order.dry_run);
+        let result = self.store.write(&served.kind, key, existing, write, order.dry_run).await;
         let written = result.map_err(|refused| {
             let fault = Box::<Fault>::from(refused);
             if only_new { fault.recast(Code::Conflict, Code::PreconditionFailed) } else { fault }
@@ -118,6 +123,7 @@ impl Api {
         if !order.dry_run {
             remember(view, key, &written, order.action);
         }
+        drop(admitted);
         Ok(self.done(served, key, written, order.action))
     }
 
@@ -198,6 +204,52 @@ impl<'a> Order<'a> {
             }
         }
     }
+}
+
+/// Asks the kind's budget, where there is one. A dry run is asked for like the write that it stands for, and takes no room.
+fn admit<'a>(
+    served: &'a Served,
+    key: &Key,
+    existing: Option<&Entity>,
+    write: Write<'_>,
+) -> Result<Option<Admitted<'a>>, Box<Fault>> {
+    let Some(keeper) = &served.budget else { return Ok(None) };
+    let named = if let Write::Create(body) = write { body.id()? } else { None };
+    let there =
+        named.and_then(|id| served.view.of(key.namespace.as_deref())?.find(&Key { id: id.into(), ..key.clone() }));
+    let Some(more) = more(key, existing.or(there.as_deref()), write) else { return Ok(None) };
+    let present = match served.view.usage() {
+        Some(present) => present,
+        None if keeper.limits().count() && more != Usage::default() => return Err(not_filled(served)),
+        None => Usage::default(),
+    };
+    let told = |refusal: Refusal| {
+        let (problem, retry_after) = refusal.told(&served.kind);
+        Refused { problem, retry_after }
+    };
+    Ok(Some(keeper.admit(served, present, more).map_err(told)?))
+}
+
+/// What a write adds to what there is; absent for one that always passes.
+fn more(key: &Key, existing: Option<&Entity>, write: Write<'_>) -> Option<Usage> {
+    let bytes = match (existing, write) {
+        (_, Write::Delete { .. }) => return None,
+        (None, Write::Create(body) | Write::CreateOnce { body, .. } | Write::Replace { body, .. }) => {
+            return Some(Usage { objects: 1, bytes: positive(growth::create(key, body)) });
+        }
+        (Some(existing), Write::Replace { body, .. }) => growth::replace(existing, body),
+        (Some(existing), Write::Patch { body, .. }) => growth::merge(existing, body),
+        (Some(existing), Write::JsonPatch { patch, .. }) => growth::patch(existing, patch),
+        (Some(existing), Write::Status { change, .. }) => growth::status(existing, change),
+        // What exists cannot be created, and what does not cannot be changed.
+        (Some(_), Write::Create(_) | Write::CreateOnce { .. })
+        | (None, Write::Patch { .. } | Write::JsonPatch { .. } | Write::Status { .. }) => 0,
+    };
+    Some(Usage { objects: 0, bytes: positive(bytes) })
+}
+
+fn positive(bytes: i64) -> u64 {
+    u64::try_from(bytes).unwrap_or(0)
 }
 
 /// Before the result is told, so that whoever gets it reads the own write.

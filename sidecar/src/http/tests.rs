@@ -1,5 +1,6 @@
 //! The entity API over real connections, on views filled by hand and a fake API server.
 
+use sidecar_core::budget::Limits;
 use sidecar_core::kind::Kind;
 use sidecar_core::mapping;
 use sidecar_core::schema::Schema;
@@ -57,13 +58,23 @@ pub(super) async fn serve(
     kinds: Vec<(Kind, Vec<Arc<View>>)>,
     api_server: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
 ) -> Fixture {
+    serve_within(kinds, Limits::default(), api_server).await
+}
+
+/// The same with a budget for each kind.
+pub(super) async fn serve_within(
+    kinds: Vec<(Kind, Vec<Arc<View>>)>,
+    limits: Limits,
+    api_server: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+) -> Fixture {
     let (client, log) = fake::client(api_server);
     let mut registry = prometheus_client::registry::Registry::default();
     let store = Store::new(client, crate::store::Metrics::register(&mut registry));
     let all = Kinds::new(kinds.iter().map(|(kind, _)| kind.full_name()));
     let views = kinds.iter().flat_map(|(_, views)| views.clone()).collect();
     for (index, (kind, views)) in kinds.into_iter().enumerate() {
-        all.slot(index).unwrap().serve(Served::new(Arc::new(kind), schema(), KindView::new(views)));
+        let served = Served::new(Arc::new(kind), schema(), KindView::new(views));
+        all.slot(index).unwrap().serve(served.with_budget(limits, crate::budget::Metrics::default()));
     }
     let api = Arc::new(Api::new(Arc::new(all), store, Metrics::register(&mut registry)));
     let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();

@@ -273,7 +273,7 @@ and everything is told again.";
 const READ: [Code; 4] = [Code::BadRequest, Code::Forbidden, Code::Unavailable, Code::Timeout];
 
 /// What can befall any write.
-const WRITE: [Code; 7] = [
+const WRITE: [Code; 8] = [
     Code::BadRequest,
     Code::Forbidden,
     Code::TooLarge,
@@ -281,6 +281,7 @@ const WRITE: [Code; 7] = [
     Code::Invalid,
     Code::TooManyRequests,
     Code::Unavailable,
+    Code::OverBudget,
 ];
 
 /// What `namespace` is for.

@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 /// Every problem that some operation names. What is not here can befall any request, and is told by the `default` answer.
-const PROBLEMS: [Code; 11] = [
+const PROBLEMS: [Code; 12] = [
     Code::BadRequest,
     Code::Forbidden,
     Code::NotFound,
@@ -20,6 +20,7 @@ const PROBLEMS: [Code; 11] = [
     Code::TooManyRequests,
     Code::Unavailable,
     Code::Timeout,
+    Code::OverBudget,
 ];
 
 /// The names of all shared schemas: no kind's components may be called so.
