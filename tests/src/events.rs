@@ -1,5 +1,7 @@
 //! A reader of server-sent events.
 
+pub mod table;
+
 use anyhow::{Context, ensure};
 use serde_json::Value;
 

@@ -8,6 +8,8 @@ pub mod crd;
 pub mod dice;
 pub mod entity_api;
 pub mod events;
+pub mod faults;
+pub mod front;
 pub mod linearizability;
 pub mod program;
 pub mod sample;

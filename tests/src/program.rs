@@ -140,6 +140,14 @@ impl Program {
         .await?
     }
 
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(self.child.signal(signal)?)
+    }
+
     /// Sends SIGKILL and waits for the end.
     ///
     /// # Errors

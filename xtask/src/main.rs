@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod cluster;
+mod faults;
 mod generate;
 
 #[derive(Parser)]
@@ -23,6 +24,8 @@ enum Command {
     /// A real cluster in the background: up, down, status, env, logs.
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Let everything fail around our programs, and say what they did wrong.
+    Faults(faults::Options),
     /// Write everything that is made from code: CRDs, OpenAPI, the configuration table.
     Generate {
         /// Change nothing; fail with the differences if there are any.
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Bench(options) => bench::run(&options),
         Command::Cluster(command) => cluster::run(command),
+        Command::Faults(options) => faults::run(&options),
         Command::Generate { check } => generate::run(check),
     };
     match done {
