@@ -134,8 +134,8 @@ impl View {
     }
 
     /// The answer to one of our own deletes that removed the entity at once.
-    pub fn deleted(&self, key: &Key, uid: &str, now: Instant) {
-        self.state.write().followed.deleted(key, uid, now);
+    pub fn deleted(&self, key: &Key, uid: &str, version: Option<Version>, now: Instant) {
+        self.state.write().followed.deleted(key, uid, version, now);
     }
 
     /// The entity as last known.

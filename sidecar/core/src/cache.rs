@@ -10,15 +10,16 @@
 //!
 //! The answer to a delete carries no version. It names the uid, and no uid comes back: so the uid is remembered, and neither a change that
 //! the watch tells late, nor a list that was made before, nor the late answer to an earlier write shows the entity again.
-//! It says nothing of another entity that had the name before: when that one, its deletion and our own one's creation are all still untold, a list made
-//! before may show it until the watch has told its deletion.
+//! It says nothing of another entity that had the name before and of which the watch may still tell. So a version that the deleted entity had is remembered
+//! too: what is older under that name is not shown. Where none is known (it was deleted whatever its version, and was not in the cache), such a predecessor may be
+//! shown until the watch has told its deletion.
 //!
 //! A list *older* than what the watch has told means that the store was restored to the past: then nothing that was known counts.
 
 #[cfg(test)]
 mod model;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,6 +47,8 @@ pub struct Cache {
     index: Index,
     /// Uids of entities that we deleted.
     deleted: HashSet<Arc<str>>,
+    /// Names under which we deleted an entity of this version, which the watch has not told yet: what is older is not shown.
+    overtaken: HashMap<Key, Version>,
     /// When they may be forgotten, soonest first.
     forget: VecDeque<(Instant, Arc<str>)>,
 }
@@ -58,6 +61,7 @@ impl Cache {
             // Restored to the past: our writes are undone with everything else, and a uid may live again.
             before.clear();
             self.deleted.clear();
+            self.overtaken.clear();
             self.forget.clear();
         }
         self.version = version;
@@ -66,10 +70,11 @@ impl Cache {
         self.fingerprint = 0;
         self.index.clear();
         for entity in entities {
-            if !self.deleted.contains(&*entity.uid) {
+            if !self.is_over(&entity) {
                 self.insert(entity);
             }
         }
+        self.overtaken.retain(|_, overtaken| *overtaken > version);
         for ours in before.into_values().filter(|entity| entity.version > version) {
             self.insert(ours);
         }
@@ -100,7 +105,7 @@ impl Cache {
                 }
             }
             Change::Added | Change::Modified => {
-                if !newer_is_here && !self.deleted.contains(&*entity.uid) {
+                if !newer_is_here && !self.is_over(entity) {
                     self.insert(Arc::clone(entity));
                 }
             }
@@ -110,25 +115,34 @@ impl Cache {
     /// The watch has told everything up to `version`.
     pub fn bookmark(&mut self, version: Version) {
         self.version = self.version.max(version);
+        let told = self.version;
+        self.overtaken.retain(|_, overtaken| *overtaken > told);
     }
 
     /// Takes the answer to one of our own creates, replaces or patches, also to a delete that finalizers hold, and to a read at the API server.
     pub fn written(&mut self, entity: Arc<Entity>) {
         let newest = self.entries.get(&entity.key).map_or(self.version, |here| here.version.max(self.version));
-        if entity.version > newest && !self.deleted.contains(&*entity.uid) {
+        if entity.version > newest && !self.is_over(&entity) {
             self.insert(entity);
         }
     }
 
-    /// Takes the answer to one of our own deletes that removed the entity at once. `now` bounds how long the uid is remembered.
-    pub fn deleted(&mut self, key: &Key, uid: &str, now: Instant) {
+    /// Takes the answer to one of our own deletes that removed the entity at once. `version` is one that the entity had, where that is known.
+    /// `now` bounds how long the uid is remembered.
+    pub fn deleted(&mut self, key: &Key, uid: &str, version: Option<Version>, now: Instant) {
         while self.forget.front().is_some_and(|(due, _)| *due <= now) {
             if let Some((_, uid)) = self.forget.pop_front() {
                 self.deleted.remove(&uid);
             }
         }
-        if self.entries.get(key).is_some_and(|here| *here.uid == *uid) {
+        let here = self.entries.get(key).map(|here| (here.version, *here.uid == *uid));
+        let version = here.filter(|(_, same)| *same).map(|(here, _)| here).max(version);
+        if here.is_some_and(|(here, same)| same || version.is_some_and(|version| here < version)) {
             self.remove(key);
+        }
+        if let Some(version) = version.filter(|version| *version > self.version) {
+            let overtaken = self.overtaken.entry(key.clone()).or_default();
+            *overtaken = version.max(*overtaken);
         }
         let uid: Arc<str> = Arc::from(uid);
         self.deleted.insert(Arc::clone(&uid));
@@ -186,6 +200,12 @@ impl Cache {
     /// Bytes of the entities' business JSON alone: the same wherever they are held.
     pub fn content(&self) -> usize {
         self.content
+    }
+
+    /// Whether we have deleted it, or a successor of the same name.
+    fn is_over(&self, entity: &Entity) -> bool {
+        let overtaken = self.overtaken.get(&entity.key).is_some_and(|overtaken| entity.version < *overtaken);
+        overtaken || self.deleted.contains(&*entity.uid)
     }
 
     fn insert(&mut self, entity: Arc<Entity>) {

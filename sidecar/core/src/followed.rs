@@ -106,9 +106,9 @@ impl Followed {
     }
 
     /// Takes the answer to one of our own deletes that removed the entity at once.
-    pub fn deleted(&mut self, key: &Key, uid: &str, now: Instant) {
+    pub fn deleted(&mut self, key: &Key, uid: &str, version: Option<Version>, now: Instant) {
         let told = self.find_told(key).cloned();
-        self.cache.deleted(key, uid, now);
+        self.cache.deleted(key, uid, version, now);
         self.settle(key, told);
     }
 

@@ -121,7 +121,7 @@ impl Api {
             if only_new { fault.recast(Code::Conflict, Code::PreconditionFailed) } else { fault }
         })?;
         if !order.dry_run {
-            remember(view, key, &written, order.action);
+            remember(view, key, &written, order.action, base);
         }
         drop(admitted);
         Ok(self.done(served, key, written, order.action))
@@ -253,12 +253,12 @@ fn positive(bytes: i64) -> u64 {
 }
 
 /// Before the result is told, so that whoever gets it reads the own write.
-fn remember(view: &View, key: &Key, written: &Written, action: Action) {
+fn remember(view: &View, key: &Key, written: &Written, action: Action, base: Option<Version>) {
     match written {
         Written::Stored { entity, .. } if action == Action::Delete && !entity.deleting => {
-            view.deleted(key, &entity.uid, Instant::now());
+            view.deleted(key, &entity.uid, Some(entity.version), Instant::now());
         }
         Written::Stored { entity, .. } => view.written(Arc::clone(entity)),
-        Written::Gone { uid } => view.deleted(key, uid, Instant::now()),
+        Written::Gone { uid } => view.deleted(key, uid, base, Instant::now()),
     }
 }

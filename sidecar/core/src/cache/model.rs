@@ -15,6 +15,8 @@ enum Action {
     /// We write or delete; the answer is on its way.
     OwnWrite(usize),
     OwnDelete(usize),
+    /// We delete what we know to be the present version.
+    OwnDeleteOf(usize),
     /// One of the answers on its way arrives.
     Answer(usize),
     /// The watch tells so many changes.
@@ -29,7 +31,7 @@ enum Action {
 
 enum Answer {
     Written(Arc<Entity>),
-    Deleted(Key, Box<str>),
+    Deleted(Key, Box<str>, Option<Version>),
 }
 
 const IDS: [&str; 3] = ["a", "b", "c"];
@@ -70,8 +72,8 @@ impl Model {
         Some(entity)
     }
 
-    /// Whether an earlier entity of this name may still be told, or answered: the answer to the delete of its successor says nothing that would tell
-    /// the one from the other, see the module's words on it.
+    /// Whether an earlier entity of this name may still be told, or answered: the answer to the delete of its successor, whatever version that had, says
+    /// nothing that would tell the one from the other, see the module's words on it.
     fn predecessor_untold(&self, id: usize) -> bool {
         let key = key(IDS[id % IDS.len()]);
         let present = self.present.get(&key);
@@ -97,7 +99,13 @@ impl Model {
                 if !self.predecessor_untold(*id)
                     && let Some(entity) = self.delete(*id)
                 {
-                    self.answers.push_back(Answer::Deleted(entity.key.clone(), entity.uid.clone()));
+                    self.answers.push_back(Answer::Deleted(entity.key.clone(), entity.uid.clone(), None));
+                }
+            }
+            Action::OwnDeleteOf(id) => {
+                let version = self.present.get(&key(IDS[id % IDS.len()])).map(|present| present.version);
+                if let Some(entity) = self.delete(*id) {
+                    self.answers.push_back(Answer::Deleted(entity.key.clone(), entity.uid.clone(), version));
                 }
             }
             Action::Answer(which) => self.answer(*which, cache),
@@ -134,11 +142,11 @@ impl Model {
                 *floor = entity.version.0.max(*floor);
                 cache.written(entity);
             }
-            Some(Answer::Deleted(key, uid)) => {
+            Some(Answer::Deleted(key, uid, version)) => {
                 let gone = self.log.iter().find(|delta| delta.change == Change::Deleted && delta.entity.uid == uid);
                 let floor = self.floor.entry(key.clone()).or_default();
                 *floor = gone.map_or(0, |delta| delta.entity.version.0).max(*floor);
-                cache.deleted(&key, &uid, Instant::now());
+                cache.deleted(&key, &uid, version, Instant::now());
             }
             None => {}
         }
@@ -187,6 +195,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (0..3usize).prop_map(Action::Delete),
         3 => (0..3usize).prop_map(Action::OwnWrite),
         2 => (0..3usize).prop_map(Action::OwnDelete),
+        3 => (0..3usize).prop_map(Action::OwnDeleteOf),
         5 => (0..5usize).prop_map(Action::Answer),
         3 => (1..4usize).prop_map(Action::Watch),
         1 => Just(Action::Bookmark),

@@ -107,7 +107,7 @@ fn a_write_that_the_list_no_longer_knows_is_gone() {
 fn an_own_delete_is_not_undone_by_what_the_watch_or_a_list_tells_late() {
     let now = Instant::now();
     let mut cache = filled(10, &[("a", "1", 5)]);
-    cache.deleted(&key("a"), "1", now);
+    cache.deleted(&key("a"), "1", None, now);
     assert_eq!(shows(&cache, "a"), None);
     cache.observe(&delta(Change::Modified, "a", "1", 11));
     assert_eq!(shows(&cache, "a"), None);
@@ -121,10 +121,47 @@ fn an_own_delete_is_not_undone_by_what_the_watch_or_a_list_tells_late() {
 }
 
 #[test]
+fn a_predecessor_of_what_was_deleted_is_not_shown_again() {
+    let now = Instant::now();
+    // The watch lags: it has told nothing of the deletion of the first, and of the second, which was deleted in version 15.
+    let mut cache = filled(10, &[("a", "1", 5)]);
+    cache.deleted(&key("a"), "2", Some(Version(15)), now);
+    assert_eq!(shows(&cache, "a"), None);
+    cache.observe(&delta(Change::Modified, "a", "1", 11));
+    cache.written(state("a", "1", 12));
+    cache.replace(Version(12), vec![state("a", "1", 11)]);
+    assert_eq!(shows(&cache, "a"), None);
+    for told in [
+        delta(Change::Deleted, "a", "1", 13),
+        delta(Change::Added, "a", "2", 14),
+        delta(Change::Modified, "a", "2", 15),
+    ] {
+        cache.observe(&told);
+        assert_eq!(shows(&cache, "a"), None, "{told:?}");
+    }
+    cache.observe(&delta(Change::Deleted, "a", "2", 16));
+    cache.observe(&delta(Change::Added, "a", "3", 17));
+    cache.bookmark(Version(18));
+    assert_eq!((shows(&cache, "a"), cache.overtaken.len()), (Some(17), 0));
+    // The same when the second was here, by its own answer.
+    let mut cache = filled(10, &[]);
+    cache.written(state("a", "2", 14));
+    cache.deleted(&key("a"), "2", None, now);
+    cache.observe(&delta(Change::Added, "a", "1", 11));
+    assert_eq!(shows(&cache, "a"), None);
+    // And when the watch is ahead of the answer: what came after is not taken for what was before.
+    let mut cache = filled(10, &[("a", "1", 5)]);
+    cache.observe(&delta(Change::Deleted, "a", "1", 11));
+    cache.observe(&delta(Change::Added, "a", "2", 12));
+    cache.deleted(&key("a"), "1", Some(Version(5)), now);
+    assert_eq!((shows(&cache, "a"), cache.overtaken.len()), (Some(12), 0));
+}
+
+#[test]
 fn a_successor_of_the_same_name_is_shown() {
     let now = Instant::now();
     let mut cache = filled(10, &[("a", "1", 5)]);
-    cache.deleted(&key("a"), "1", now);
+    cache.deleted(&key("a"), "1", None, now);
     cache.written(state("a", "2", 13));
     assert_eq!(shows(&cache, "a"), Some(13));
     // The deletion of the one before, told late.
@@ -134,14 +171,14 @@ fn a_successor_of_the_same_name_is_shown() {
     let mut cache = filled(10, &[("a", "1", 5)]);
     cache.observe(&delta(Change::Deleted, "a", "1", 12));
     cache.observe(&delta(Change::Added, "a", "2", 13));
-    cache.deleted(&key("a"), "1", now);
+    cache.deleted(&key("a"), "1", None, now);
     assert_eq!(shows(&cache, "a"), Some(13));
 }
 
 #[test]
 fn what_was_deleted_before_it_was_seen_never_appears() {
     let mut cache = filled(10, &[]);
-    cache.deleted(&key("a"), "1", Instant::now());
+    cache.deleted(&key("a"), "1", None, Instant::now());
     cache.observe(&delta(Change::Added, "a", "1", 11));
     assert_eq!(shows(&cache, "a"), None);
     cache.observe(&delta(Change::Deleted, "a", "1", 12));
@@ -153,9 +190,9 @@ fn a_uid_whose_deletion_was_told_before_the_answer_is_forgotten_in_time() {
     let now = Instant::now();
     let mut cache = filled(10, &[("a", "1", 5)]);
     cache.observe(&delta(Change::Deleted, "a", "1", 11));
-    cache.deleted(&key("a"), "1", now);
+    cache.deleted(&key("a"), "1", None, now);
     assert_eq!(cache.deleted.len(), 1);
-    cache.deleted(&key("b"), "2", now + REMEMBER_DELETED);
+    cache.deleted(&key("b"), "2", None, now + REMEMBER_DELETED);
     assert_eq!((cache.deleted.len(), cache.forget.len()), (1, 1));
 }
 
@@ -163,7 +200,7 @@ fn a_uid_whose_deletion_was_told_before_the_answer_is_forgotten_in_time() {
 fn a_store_restored_to_the_past_undoes_everything() {
     let mut cache = filled(100, &[("a", "1", 90), ("b", "2", 40)]);
     cache.written(state("c", "3", 101));
-    cache.deleted(&key("b"), "2", Instant::now());
+    cache.deleted(&key("b"), "2", None, Instant::now());
     cache.replace(Version(50), vec![state("b", "2", 40)]);
     assert_eq!((shows(&cache, "a"), shows(&cache, "b"), shows(&cache, "c")), (None, Some(40), None));
     cache.observe(&delta(Change::Added, "a", "9", 51));

@@ -51,7 +51,7 @@ fn an_own_write_is_told_once_when_the_watch_brings_it() {
 #[test]
 fn an_own_delete_is_told_once_when_the_watch_brings_it() {
     let mut followed = filled(10, &[("a", "1", 5)]);
-    followed.deleted(&key("a"), "1", Instant::now());
+    followed.deleted(&key("a"), "1", None, Instant::now());
     assert_eq!(followed.cache().len(), 0);
     let (present, cursor) = followed.follow();
     assert_eq!(present, vec![state("a", "1", 5)]);
@@ -231,7 +231,7 @@ proptest! {
                 Action::OwnWrite(id) => followed.written(server.write(id)),
                 Action::OwnDelete(id) => {
                     if let Some(entity) = server.delete(id) {
-                        followed.deleted(&entity.key, &entity.uid, Instant::now());
+                        followed.deleted(&entity.key, &entity.uid, None, Instant::now());
                     }
                 }
                 Action::Watch(count) => {
