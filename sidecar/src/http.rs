@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -45,15 +45,16 @@ pub use metrics::Metrics;
 pub use service::Api;
 pub use token::{Token, TokenError};
 
+use metrics::Recent;
 use socket::Socket;
 use steady::{Patience, Progress, Steady};
 
 /// The app and a few tools beside it; each connection costs some kilobytes. More than these wait to be accepted.
 const CONNECTIONS: usize = 1024;
-/// How long an idle connection is kept. Callers' pools keep theirs for up to a minute or so and should be the ones to close.
-const IDLE: Duration = Duration::from_secs(75);
-/// How long a head may take from its first byte on, and a caller take nothing of an answer that it asked for.
-const PATIENCE: Patience = Patience { head: Duration::from_secs(10), stall: Duration::from_secs(15) };
+/// How long a head may take from its first byte on, and a caller take nothing of an answer that it asked for. How long an idle connection is
+/// kept: callers' pools keep theirs for up to a minute or so and should be the ones to close.
+const PATIENCE: Patience =
+    Patience { head: Duration::from_secs(10), stall: Duration::from_secs(15), idle: Duration::from_secs(75) };
 /// What a request's head may have: far more than callers send, and some kilobytes for each connection.
 const HEADERS: usize = 64;
 const HEAD_BYTES: usize = 32 << 10;
@@ -134,8 +135,8 @@ impl Server {
             tracker.spawn(async move {
                 let _place = place;
                 match connection {
-                    Connection::Tcp(stream) => serve(stream, api, stop).await,
-                    Connection::Unix(stream) => serve(stream, api, stop).await,
+                    Connection::Tcp(stream) => serve(stream, api, &stop).await,
+                    Connection::Unix(stream) => serve(stream, api, &stop).await,
                 }
             });
         }
@@ -173,27 +174,37 @@ impl Server {
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, api: Arc<Api>, stop: CancellationToken) {
+/// One connection's caller. Held by the connection alone, so that what a request needs of it is no other thread's.
+struct Caller {
+    api: Arc<Api>,
+    stop: CancellationToken,
+    progress: Progress,
+    recent: Recent,
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, api: Arc<Api>, stop: &CancellationToken) {
+    // A token of its own: each look at one takes its lock, and a connection looks with everything that arrives or is sent.
+    let stop = stop.child_token();
     let progress = Progress::default();
     let stream = Steady::new(stream, PATIENCE, progress.clone());
-    let ending = stop.clone();
+    let caller = Arc::new(Caller { api, stop: stop.clone(), progress, recent: Recent::default() });
     let service = service_fn(move |request| {
-        let (api, stop, progress) = (Arc::clone(&api), ending.clone(), progress.clone());
-        progress.head();
+        let caller = Arc::clone(&caller);
+        caller.progress.head();
         async move {
-            let answer = api.answer(request, stop).await;
-            progress.answer();
+            let answer = caller.api.answer(request, &caller.stop, &caller.recent).await;
+            caller.progress.answer();
             Ok::<_, Infallible>(answer)
         }
     });
+    // No timer of hyper's: it would be set and taken down again with every request.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
         .max_headers(HEADERS)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
@@ -206,10 +217,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, api: Arc<Api>, stop
 }
 
 #[cfg(test)]
+mod budget_tests;
+#[cfg(test)]
 mod events_tests;
 #[cfg(test)]
 mod security_tests;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod budget_tests;

@@ -4,6 +4,7 @@
 
 mod token;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -151,8 +152,8 @@ fn decode(text: &str) -> Option<String> {
 }
 
 /// Percent-decoding of one segment of a path: `+` is itself. Absent when it cannot be decoded.
-pub fn decode_segment(text: &str) -> Option<String> {
-    decode(&text.replace('+', "%2B"))
+pub fn decode_segment(text: &str) -> Option<Cow<'_, str>> {
+    if text.contains('%') { decode(&text.replace('+', "%2B")).map(Cow::Owned) } else { Some(Cow::Borrowed(text)) }
 }
 
 /// Percent-encodes what is not unreserved in a URL.

@@ -18,16 +18,14 @@ use crate::store::Refused;
 pub(super) type Answer = Response<Full<Bytes>>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// The media types of a patch.
-const PATCHES: &str = "application/merge-patch+json, application/json-patch+json";
 
 /// A request that is not fulfilled: the problem, and the headers that go with it.
 #[derive(Debug)]
 pub(super) struct Fault {
     problem: Problem,
-    allow: Option<&'static str>,
+    /// What would have been taken: a header and its value.
+    taken: Option<(HeaderName, &'static str)>,
     retry_after: Option<u64>,
 }
 
@@ -36,34 +34,34 @@ pub(super) type Outcome = Result<Answer, Box<Fault>>;
 
 impl From<Problem> for Box<Fault> {
     fn from(problem: Problem) -> Self {
-        Box::new(Fault { problem, allow: None, retry_after: None })
+        Box::new(Fault { problem, taken: None, retry_after: None })
     }
 }
 
 impl From<Refused> for Box<Fault> {
     fn from(Refused { problem, retry_after }: Refused) -> Self {
-        Box::new(Fault { problem, allow: None, retry_after })
+        Box::new(Fault { problem, taken: None, retry_after })
     }
 }
 
 impl Fault {
     /// 405 with what is allowed.
     pub(super) fn method(allow: &'static str, detail: String) -> Box<Self> {
-        Box::new(Self { problem: Problem::new(Code::MethodNotAllowed, detail), allow: Some(allow), retry_after: None })
+        Self::taking(Code::MethodNotAllowed, detail, (ALLOW, allow))
+    }
+
+    /// 415 with the header that says what is taken.
+    pub(super) fn media_type(taken: (HeaderName, &'static str), detail: String) -> Box<Self> {
+        Self::taking(Code::UnsupportedMediaType, detail, taken)
+    }
+
+    fn taking(code: Code, detail: String, taken: (HeaderName, &'static str)) -> Box<Self> {
+        Box::new(Self { problem: Problem::new(code, detail), taken: Some(taken), retry_after: None })
     }
 
     /// 503 with when to come back.
     pub(super) fn unavailable(detail: impl Into<String>, retry_after: u64) -> Box<Self> {
-        Box::new(Self { problem: Problem::new(Code::Unavailable, detail), allow: None, retry_after: Some(retry_after) })
-    }
-
-    /// The same problem under another code: what is a conflict to the API server may be a failed precondition to the caller.
-    pub(super) fn recast(mut self: Box<Self>, from: Code, to: Code) -> Box<Self> {
-        if self.problem.status == from.status() {
-            let Problem { detail, errors, .. } = self.problem;
-            self.problem = Problem { errors, ..Problem::new(to, detail) };
-        }
-        self
+        Box::new(Self { problem: Problem::new(Code::Unavailable, detail), taken: None, retry_after: Some(retry_after) })
     }
 
     /// The problem, and the seconds after which to try again, where that makes sense.
@@ -72,24 +70,21 @@ impl Fault {
     }
 
     pub(super) fn answer(self, path: &str) -> Answer {
-        let Self { mut problem, allow, retry_after } = self;
+        let Self { mut problem, taken, retry_after } = self;
         problem.instance = Some(path.to_owned());
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut answer = plain(status, Bytes::from(body), HeaderValue::from_static(MEDIA_TYPE));
         let headers = answer.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(allow) = allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        if let Some((name, value)) = taken {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kab-sidecar\""));
-        }
-        if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-            headers.insert(ACCEPT_PATCH, HeaderValue::from_static(PATCHES));
         }
         answer
     }
@@ -115,7 +110,7 @@ pub(super) fn entity(status: StatusCode, entity: &Entity, minimal: bool) -> Answ
         json(status, entity.json.clone())
     };
     // A dry run of a create has no version.
-    if entity.version == Version::default() { answer } else { tagged(answer, &entity.version.to_string()) }
+    if entity.version == Version::default() { answer } else { tagged(answer, entity.version) }
 }
 
 /// Says that the preference `return=minimal` was heeded.
@@ -124,9 +119,9 @@ pub(super) fn applied(mut answer: Answer) -> Answer {
     answer
 }
 
-/// Adds an `ETag`; `tag` is without quotes.
-pub(super) fn tagged(mut answer: Answer, tag: &str) -> Answer {
-    set(&mut answer, ETAG, &format!("\"{tag}\""));
+/// Adds an entity's `ETag`.
+pub(super) fn tagged(mut answer: Answer, version: Version) -> Answer {
+    set(&mut answer, ETAG, &format!("\"{version}\""));
     answer
 }
 

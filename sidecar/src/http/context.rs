@@ -11,6 +11,7 @@ use super::conditions::Tags;
 
 const AT_LEAST_VERSION: HeaderName = HeaderName::from_static("at-least-version");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
+static HEEDED: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, CACHE_CONTROL, AT_LEAST_VERSION, PREFER];
 /// How long `At-Least-Version` waits unless `Prefer: wait` says otherwise.
 const WAIT: Duration = Duration::from_secs(5);
 /// Nobody holds a connection longer than this with `Prefer: wait`.
@@ -31,13 +32,16 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        if !headers.keys().any(|name| HEEDED.contains(name)) {
+            // As most requests are.
+            return Ok(Self::plain());
+        }
         let mut context = Self {
             if_match: Tags::read(headers, &IF_MATCH)?,
             if_none_match: Tags::read(headers, &IF_NONE_MATCH)?,
             read_through: tokens(headers, &CACHE_CONTROL).any(|token| token.eq_ignore_ascii_case("no-cache")),
             at_least: at_least(headers)?,
-            wait: WAIT,
-            minimal: false,
+            ..Self::plain()
         };
         for preference in tokens(headers, &PREFER) {
             // RFC 7240: what is not known or makes no sense is ignored.
@@ -54,6 +58,11 @@ impl Context {
             }
         }
         Ok(context)
+    }
+
+    /// Of a request that has none of these headers.
+    fn plain() -> Self {
+        Self { if_match: None, if_none_match: None, read_through: false, at_least: None, wait: WAIT, minimal: false }
     }
 }
 

@@ -31,7 +31,7 @@ impl Api {
                 kind: &served.kind,
                 schema: &description.schema,
                 path: self.kinds.path(served),
-                namespaces: self::namespaces(served.kind.namespaced, namespaces.as_deref()),
+                namespaces: self::namespaces(served.kind.namespaced, *namespaces),
             })
             .collect();
         let mut answer = answer::json(StatusCode::OK, document(&described).to_string().into());
@@ -100,14 +100,14 @@ mod tests {
         let document = document(&[served]);
         let paths: Vec<_> =
             document["paths"].as_object().unwrap().keys().map(|path| path.replace("{id}", "x")).collect();
-        let name = || "ks.a.b".to_owned();
+        let name = || "ks.a.b".into();
         let routes: Vec<_> = paths.iter().map(|path| route(path)).collect();
         let expected = [
             Route::Kinds,
             Route::Batch,
             Route::Collection { kind: name() },
-            Route::Entity { kind: name(), id: "x".to_owned() },
-            Route::Status { kind: name(), id: "x".to_owned() },
+            Route::Entity { kind: name(), id: "x".into() },
+            Route::Status { kind: name(), id: "x".into() },
         ];
         assert_eq!(routes, expected.map(Some), "{paths:?}");
     }

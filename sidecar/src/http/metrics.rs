@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -45,6 +46,24 @@ struct Labels {
     code: u16,
 }
 
+impl Labels {
+    fn is(&self, kind: &str, verb: Verb, code: StatusCode) -> bool {
+        self.verb == verb && self.code == code.as_u16() && self.kind == kind
+    }
+}
+
+/// Where a connection's last request was counted. Most connections ask for the same again and again, and to find the place among all
+/// labels costs as much as to find the entity.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<Option<Counted>>);
+
+#[derive(Debug)]
+struct Counted {
+    labels: Labels,
+    requests: Counter,
+    seconds: Histogram,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerbLabels {
     kind: String,
@@ -70,7 +89,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    pub(super) fn of(method: &Method, route: Option<&Route>) -> Self {
+    pub(super) fn of(method: &Method, route: Option<&Route<'_>>) -> Self {
         let safe = matches!(*method, Method::GET | Method::HEAD);
         match (route, method) {
             (Some(Route::OpenApi | Route::Docs), _) if safe => Self::docs,
@@ -102,10 +121,22 @@ impl Metrics {
         metrics
     }
 
-    pub(super) fn request(&self, kind: &str, verb: Verb, code: StatusCode, took: Duration) {
-        let labels = Labels { kind: kind.to_owned(), verb, code: code.as_u16() };
-        self.requests.get_or_create(&labels).inc();
-        self.seconds.get_or_create(&VerbLabels { kind: labels.kind, verb }).observe(took.as_secs_f64());
+    /// Counts a request of a connection that counted its last one in `recent`.
+    pub(super) fn request(&self, recent: &Recent, kind: &str, verb: Verb, code: StatusCode, took: Duration) {
+        let mut recent = recent.0.lock();
+        let counted = match recent.take() {
+            Some(same) if same.labels.is(kind, verb, code) => same,
+            _ => self.find(Labels { kind: kind.to_owned(), verb, code: code.as_u16() }),
+        };
+        counted.requests.inc();
+        counted.seconds.observe(took.as_secs_f64());
+        *recent = Some(counted);
+    }
+
+    fn find(&self, labels: Labels) -> Counted {
+        let verb = VerbLabels { kind: labels.kind.clone(), verb: labels.verb };
+        let requests = self.requests.get_or_create_owned(&labels);
+        Counted { requests, seconds: self.seconds.get_or_create_owned(&verb), labels }
     }
 
     pub(super) fn stream(&self, kind: &str) -> OpenStream {

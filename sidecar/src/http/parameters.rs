@@ -60,7 +60,7 @@ fn place(served: &Served, asked: Option<&str>) -> Result<Option<Arc<str>>, Probl
         (false, Some(_), _) => Err(bad(format!("a {kind} is in no namespace: leave the parameter \"namespace\" out"))),
         (true, Some(asked), None) => Ok(Some(Arc::from(asked))),
         (true, None, None) => Err(bad(format!("{kind} is served in all namespaces: say which with ?namespace="))),
-        (true, asked, Some(here)) => match (asked, here.as_slice()) {
+        (true, asked, Some(here)) => match (asked, here) {
             (None, [only]) => Ok(Some(Arc::clone(only))),
             (None, several) => {
                 Err(bad(format!("{kind} is served in {}: say which with ?namespace=", several.join(", "))))
@@ -77,7 +77,7 @@ fn place(served: &Served, asked: Option<&str>) -> Result<Option<Arc<str>>, Probl
 pub(super) fn check_listed(served: &Served, asked: Option<&str>) -> Result<(), Problem> {
     match (asked, served.view.namespaces()) {
         (Some(_), _) if !served.kind.namespaced => place(served, asked).map(|_| ()),
-        (Some(asked), Some(here)) if !here.iter().any(|one| **one == *asked) => Err(not_served(served, asked, &here)),
+        (Some(asked), Some(here)) if !here.iter().any(|one| **one == *asked) => Err(not_served(served, asked, here)),
         _ => Ok(()),
     }
 }

@@ -62,17 +62,15 @@ impl Api {
         }
         let view = view(served, &key)?;
         if context.read_through {
-            let read = self.store.read(&served.kind, &key).await?;
+            let read = Box::pin(self.store.read(&served.kind, &key)).await?;
             let entity = read.ok_or_else(|| missing(served, &key))?;
             view.written(Arc::clone(&entity));
             return one(&entity, context);
         }
         wait(served, context, key.namespace.as_deref(), Some(&key)).await?;
-        if !view.is_filled() {
-            return Err(not_filled(served));
-        }
-        let entity = view.find(&key).ok_or_else(|| missing(served, &key))?;
-        Ok(answer::aged(one(&entity, context)?, view.age(Instant::now()).unwrap_or_default()))
+        let (entity, age) = view.look(&key, Instant::now()).ok_or_else(|| not_filled(served))?;
+        let entity = entity.ok_or_else(|| missing(served, &key))?;
+        Ok(answer::aged(one(&entity, context)?, age))
     }
 
     /// `GET /v1/KIND`.
@@ -80,7 +78,7 @@ impl Api {
         let list = ListQuery::parse(query, &served.description().filters)?;
         parameters::check_listed(served, list.namespace.as_deref())?;
         if context.read_through {
-            let fresh = self.read_through(served, &list).await?;
+            let fresh = Box::pin(self.read_through(served, &list)).await?;
             let body = body(fresh.list(&list, Instant::now()).gathered, list).await?;
             return Ok(answer::json(StatusCode::OK, body));
         }
@@ -132,12 +130,12 @@ pub(super) fn view<'a>(served: &'a Served, key: &Key) -> Result<&'a View, Box<Fa
 }
 
 fn one(entity: &Entity, context: &Context) -> Outcome {
-    let tag = entity.version.to_string();
-    if context.if_match.as_ref().is_some_and(|tags| !tags.include(&tag)) {
-        return Err(Problem::new(Code::PreconditionFailed, format!("the entity has the version {tag}")).into());
+    let tag = || entity.version.to_string();
+    if context.if_match.as_ref().is_some_and(|tags| !tags.include(&tag())) {
+        return Err(Problem::new(Code::PreconditionFailed, format!("the entity has the version {}", tag())).into());
     }
-    if context.if_none_match.as_ref().is_some_and(|tags| tags.include_weakly(&tag)) {
-        return Ok(answer::tagged(answer::empty(StatusCode::NOT_MODIFIED), &tag));
+    if context.if_none_match.as_ref().is_some_and(|tags| tags.include_weakly(&tag())) {
+        return Ok(answer::tagged(answer::empty(StatusCode::NOT_MODIFIED), entity.version));
     }
     Ok(answer::entity(StatusCode::OK, entity, false))
 }
@@ -150,7 +148,7 @@ pub(super) async fn wait(
     key: Option<&Key>,
 ) -> Result<(), Box<Fault>> {
     let Some(version) = context.at_least else { return Ok(()) };
-    let reached = served.view.reached(version, ns, key);
+    let reached = Box::pin(served.view.reached(version, ns, key));
     tokio::time::timeout(context.wait, reached).await.map_err(|_| {
         let seconds = context.wait.as_secs();
         Problem::new(Code::Timeout, format!("the cache has not come to the version {version} within {seconds} s"))

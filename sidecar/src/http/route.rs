@@ -1,10 +1,12 @@
 //! From a path to what it names. Pure; whether a kind of that name is served is not known here.
 
+use std::borrow::Cow;
+
 use sidecar_core::query;
 
-/// What a path names.
+/// What a path names; made anew for each request, so it copies nothing of a path in which nothing is encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum Route<'p> {
     /// `/openapi.json`: this API, for programs.
     OpenApi,
     /// `/docs`: this API, for people.
@@ -16,26 +18,26 @@ pub(super) enum Route {
     /// `/v1/KIND`.
     Collection {
         /// Plural, or `PLURAL.GROUP`.
-        kind: String,
+        kind: Cow<'p, str>,
     },
     /// `/v1/KIND/ID`.
     Entity {
         /// Plural, or `PLURAL.GROUP`.
-        kind: String,
+        kind: Cow<'p, str>,
         /// As asked for; may be no id at all.
-        id: String,
+        id: Cow<'p, str>,
     },
     /// `/v1/KIND/ID/status`.
     Status {
         /// Plural, or `PLURAL.GROUP`.
-        kind: String,
+        kind: Cow<'p, str>,
         /// As asked for; may be no id at all.
-        id: String,
+        id: Cow<'p, str>,
     },
 }
 
 /// `None`: nothing can be there.
-pub(super) fn route(path: &str) -> Option<Route> {
+pub(super) fn route(path: &str) -> Option<Route<'_>> {
     match path {
         "/openapi.json" => return Some(Route::OpenApi),
         "/docs" => return Some(Route::Docs),
@@ -45,15 +47,18 @@ pub(super) fn route(path: &str) -> Option<Route> {
     if parts.next() != Some("v1") {
         return None;
     }
-    let rest: Vec<String> = parts.map(query::decode_segment).collect::<Option<_>>()?;
-    match rest.as_slice() {
-        [] => Some(Route::Kinds),
-        [batch] if batch == "batch" => Some(Route::Batch),
-        [kind] if !kind.is_empty() => Some(Route::Collection { kind: kind.clone() }),
-        [kind, id] if !kind.is_empty() && !id.is_empty() => Some(Route::Entity { kind: kind.clone(), id: id.clone() }),
-        [kind, id, last] if !kind.is_empty() && !id.is_empty() && last == "status" => {
-            Some(Route::Status { kind: kind.clone(), id: id.clone() })
-        }
+    let mut segment = || match parts.next() {
+        Some(text) => query::decode_segment(text).map(Some),
+        None => Some(None),
+    };
+    match (segment()?, segment()?, segment()?, segment()?) {
+        (None, ..) => Some(Route::Kinds),
+        (Some(kind), ..) if kind.is_empty() => None,
+        (Some(batch), None, ..) if batch == "batch" => Some(Route::Batch),
+        (Some(kind), None, ..) => Some(Route::Collection { kind }),
+        (_, Some(id), ..) if id.is_empty() => None,
+        (Some(kind), Some(id), None, _) => Some(Route::Entity { kind, id }),
+        (Some(kind), Some(id), Some(last), None) if last == "status" => Some(Route::Status { kind, id }),
         _ => None,
     }
 }
@@ -64,8 +69,8 @@ mod tests {
 
     #[test]
     fn paths_name_kinds_collections_and_entities_and_nothing_else() {
-        let collection = |kind: &str| Some(Route::Collection { kind: kind.to_owned() });
-        let entity = |kind: &str, id: &str| Some(Route::Entity { kind: kind.to_owned(), id: id.to_owned() });
+        let collection = |kind: &'static str| Some(Route::Collection { kind: kind.into() });
+        let entity = |kind: &'static str, id: &'static str| Some(Route::Entity { kind: kind.into(), id: id.into() });
         let cases = [
             ("/v1", Some(Route::Kinds)),
             ("/v1/batch", Some(Route::Batch)),
@@ -78,7 +83,7 @@ mod tests {
             ("/v1/todos/buy-milk", entity("todos", "buy-milk")),
             ("/v1/todos/a%2Fb", entity("todos", "a/b")),
             ("/v1/todos/%zz", None),
-            ("/v1/todos/a/status", Some(Route::Status { kind: "todos".to_owned(), id: "a".to_owned() })),
+            ("/v1/todos/a/status", Some(Route::Status { kind: "todos".into(), id: "a".into() })),
             ("/v1/todos/a/scale", None),
             ("/v1/todos/a/status/", None),
             ("/v1/todos//status", None),

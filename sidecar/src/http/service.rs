@@ -17,7 +17,7 @@ use super::answer::{Fault, Outcome};
 use super::context::Context;
 use super::docs;
 use super::events::{self, EventStream};
-use super::metrics::{Metrics, Verb};
+use super::metrics::{Metrics, Recent, Verb};
 use super::route::{Route, route};
 use super::write::Target;
 use crate::kinds::{Kinds, Lookup, Served};
@@ -55,11 +55,11 @@ impl Api {
         Self { access, ..self }
     }
 
-    /// Answers a request. What never ends by itself ends with `stop`.
-    pub(super) async fn answer(&self, request: Request<Incoming>, stop: CancellationToken) -> Reply {
+    /// Answers a request of a connection that counts in `recent`. What never ends by itself ends with `stop`.
+    pub(super) async fn answer(&self, request: Request<Incoming>, stop: &CancellationToken, recent: &Recent) -> Reply {
         let started = Instant::now();
-        let path = request.uri().path().to_owned();
-        let route = route(&path);
+        let uri = request.uri().clone();
+        let route = route(uri.path());
         let follows =
             matches!(route, Some(Route::Collection { .. })) && events::wanted(request.method(), request.headers());
         let verb = if follows { Verb::watch } else { Verb::of(request.method(), route.as_ref()) };
@@ -70,21 +70,21 @@ impl Api {
             (Err(problem), _) => Err(problem.into()),
             (Ok(Admitted::Preflight(answer)), _) => Ok(answer.map(Either::Left)),
             (Ok(Admitted::Request), Some(served)) => {
-                self.events(served, request, stop).await.map(|answer| answer.map(Either::Right))
+                Box::pin(self.events(served, request, stop)).await.map(|answer| answer.map(Either::Right))
             }
             (Ok(Admitted::Request), None) => {
                 self.fulfil(request, route.as_ref(), served).await.map(|answer| answer.map(Either::Left))
             }
         };
-        let mut answer = answer.unwrap_or_else(|fault| fault.answer(&path).map(Either::Left));
+        let mut answer = answer.unwrap_or_else(|fault| fault.answer(uri.path()).map(Either::Left));
         if let Some(origin) = foreign {
             show(&mut answer, origin);
         }
-        self.metrics.request(kind, verb, answer.status(), started.elapsed());
+        self.metrics.request(recent, kind, verb, answer.status(), started.elapsed());
         answer
     }
 
-    fn served(&self, route: &Route) -> Option<&Served> {
+    fn served(&self, route: &Route<'_>) -> Option<&Served> {
         let (Route::Collection { kind } | Route::Entity { kind, .. } | Route::Status { kind, .. }) = route else {
             return None;
         };
@@ -98,19 +98,19 @@ impl Api {
         &self,
         served: &Served,
         request: Request<Incoming>,
-        stop: CancellationToken,
+        stop: &CancellationToken,
     ) -> Result<Response<EventStream>, Box<Fault>> {
         let context = Context::read(request.headers())?;
         let asked = (request.method(), request.headers(), request.uri().query().unwrap_or_default());
-        self.follow(served, asked, &context, stop).await
+        self.follow(served, asked, &context, stop.clone()).await
     }
 
-    async fn fulfil(&self, request: Request<Incoming>, route: Option<&Route>, served: Option<&Served>) -> Outcome {
+    async fn fulfil(&self, request: Request<Incoming>, route: Option<&Route<'_>>, served: Option<&Served>) -> Outcome {
         let route = route.ok_or_else(|| nothing(request.uri().path()))?;
         let served = match (served, route) {
             (_, Route::Batch) if *request.method() == Method::POST => {
                 let context = Context::read(request.headers())?;
-                return self.batch(request, &context).await;
+                return Box::pin(self.batch(request, &context)).await;
             }
             (_, Route::Batch) => return Err(not_allowed(request.method(), "POST")),
             (_, Route::Kinds | Route::OpenApi | Route::Docs) => {
@@ -133,13 +133,15 @@ impl Api {
         let context = Context::read(request.headers())?;
         let query = request.uri().query().unwrap_or_default();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        match route {
-            Route::Entity { id, .. } if reads => self.read_one(served, id, query, &context).await,
-            Route::Entity { id, .. } => self.write(served, id, Target::Entity, request, &context).await,
-            Route::Status { id, .. } => self.write(served, id, Target::Status, request, &context).await,
-            _ if reads => self.read_list(served, query, &context).await,
-            _ => self.write(served, "", Target::Entity, request, &context).await,
-        }
+        // What asks the API server is boxed: each request would carry its room, and moving that about costs as much as to answer a read.
+        let (id, target) = match route {
+            Route::Entity { id, .. } if reads => return self.read_one(served, id, query, &context).await,
+            _ if reads => return self.read_list(served, query, &context).await,
+            Route::Entity { id, .. } => (&**id, Target::Entity),
+            Route::Status { id, .. } => (&**id, Target::Status),
+            _ => ("", Target::Entity),
+        };
+        Box::pin(self.write(served, id, target, request, &context)).await
     }
 
     pub(super) fn no_kind(&self, name: &str) -> Box<Fault> {
@@ -164,7 +166,7 @@ impl Api {
 }
 
 /// Whether there is such a method on what a kind has here; said before anything else of the request is looked at.
-fn check_method(served: &Served, route: &Route, method: &Method) -> Result<(), Box<Fault>> {
+fn check_method(served: &Served, route: &Route<'_>, method: &Method) -> Result<(), Box<Fault>> {
     let (here, allow) = match route {
         Route::Entity { .. } => (matches!(*method, Method::PUT | Method::PATCH | Method::DELETE), READ_OR_WRITE),
         Route::Status { .. } => (matches!(*method, Method::PUT | Method::PATCH), WRITE_STATUS),

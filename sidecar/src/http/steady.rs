@@ -1,7 +1,9 @@
-//! A connection whose other end must go on: one that takes nothing of an answer for a while, or lets a request's head trickle in, is closed.
+//! A connection whose other end must go on: one that takes nothing of an answer for a while, lets a request's head trickle in, or is idle for
+//! long, is closed.
 //!
-//! Without it a caller that stands still keeps its connection, and what is to be sent to it, for ever. How long an idle connection is kept is
-//! not decided here, and how long a body may take neither.
+//! Without it a caller that stands still keeps its connection, and what is to be sent to it, for ever. How long a body may take is not decided
+//! here. A request costs no timer: the one that waits for the next head is set once for the connection, and when it rings it is looked at whether
+//! anything has moved since.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
@@ -12,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// How many heads have arrived on a connection, and how many answers have been found: while these differ, what arrives is no head. Shared with
 /// whoever answers.
@@ -44,6 +46,8 @@ pub(super) struct Patience {
     pub(super) head: Duration,
     /// While it takes nothing.
     pub(super) stall: Duration,
+    /// While nothing is asked and nothing is answered.
+    pub(super) idle: Duration,
 }
 
 /// Wraps a connection.
@@ -53,8 +57,12 @@ pub(super) struct Steady<S> {
     progress: Progress,
     /// The heads that have been noticed.
     heads: usize,
-    /// Runs while a head arrives.
-    arriving: Option<Pin<Box<Sleep>>>,
+    /// Whether a head has begun.
+    arriving: bool,
+    /// Since when the next head, or the rest of it, has been waited for.
+    since: Option<Instant>,
+    /// Rings when a head may be late; where it rings too early, it is set again.
+    waiting: Option<Pin<Box<Sleep>>>,
     /// Runs while the other end takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -62,11 +70,32 @@ pub(super) struct Steady<S> {
 impl<S> Steady<S> {
     /// `progress` is to be told of each head and each answer.
     pub(super) fn new(stream: S, patience: Patience, progress: Progress) -> Self {
-        Self { stream, patience, progress, heads: 0, arriving: None, stalled: None }
+        Self { stream, patience, progress, heads: 0, arriving: false, since: None, waiting: None, stalled: None }
     }
 }
 
 impl<S: Unpin> Steady<S> {
+    /// Ready with an error when the next head is late.
+    fn late(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let (patience, fault) = if self.arriving {
+            (self.patience.head, "the head of a request takes too long")
+        } else {
+            (self.patience.idle, "the connection is idle")
+        };
+        let due = *self.since.get_or_insert_with(Instant::now) + patience;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if waiting.deadline() > due {
+            waiting.as_mut().reset(due);
+        }
+        loop {
+            ready!(waiting.as_mut().poll(cx));
+            if waiting.deadline() >= due {
+                return Poll::Ready(io::Error::new(ErrorKind::TimedOut, fault));
+            }
+            waiting.as_mut().reset(due);
+        }
+    }
+
     fn watched<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -75,6 +104,9 @@ impl<S: Unpin> Steady<S> {
         let outcome = attempt(Pin::new(&mut self.stream), cx);
         if outcome.is_ready() {
             self.stalled = None;
+            if !self.arriving {
+                self.since = None;
+            }
             return outcome;
         }
         let patience = self.patience.stall;
@@ -91,21 +123,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Steady<S> {
         let heads = self.progress.0.heads.load(Ordering::Relaxed);
         if heads != self.heads {
             self.heads = heads;
-            self.arriving = None;
+            self.arriving = false;
+            self.since = None;
         }
         if heads != self.progress.0.answers.load(Ordering::Relaxed) {
             return outcome;
         }
-        if outcome.is_ready() && buffer.filled().len() > before && self.arriving.is_none() {
-            self.arriving = Some(Box::pin(tokio::time::sleep(self.patience.head)));
+        if outcome.is_pending() {
+            return self.late(cx).map(Err);
         }
-        match (&mut self.arriving, outcome.is_pending()) {
-            (Some(arriving), true) => {
-                ready!(arriving.as_mut().poll(cx));
-                Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the head of a request takes too long")))
-            }
-            _ => outcome,
+        if buffer.filled().len() > before && !self.arriving {
+            self.arriving = true;
+            self.since = None;
         }
+        outcome
     }
 }
 
@@ -141,7 +172,8 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience { head: Duration::from_secs(5), stall: Duration::from_secs(10) };
+    const PATIENCE: Patience =
+        Patience { head: Duration::from_secs(5), stall: Duration::from_secs(10), idle: Duration::from_secs(100) };
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_trickles_in_is_given_up_and_a_body_or_an_idle_connection_is_not() {
@@ -185,6 +217,33 @@ mod tests {
         );
         assert_eq!(refused.kind(), ErrorKind::TimedOut);
         assert_eq!(begun.elapsed(), Duration::from_secs(60 + 20 + 60 + 60 + 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_given_up_when_nothing_went_either_way_for_long() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let progress = Progress::default();
+        let mut steady = Steady::new(ours, PATIENCE, progress.clone());
+        let begun = tokio::time::Instant::now();
+        let mut taken = [0; 1];
+        for _ in 0..3 {
+            // Each time the timer of the time before is still set.
+            let idle = tokio::time::timeout(Duration::from_secs(70), steady.read(&mut taken)).await;
+            assert!(idle.is_err(), "a request was there before it was long");
+            theirs.write_all(b"G").await.unwrap();
+            steady.read_exact(&mut taken).await.unwrap();
+            progress.head();
+            let body = tokio::time::timeout(Duration::from_secs(500), steady.read(&mut taken)).await;
+            assert!(body.is_err(), "who waits for an answer is not idle");
+            progress.answer();
+        }
+        for _ in 0..3 {
+            let idle = tokio::time::timeout(Duration::from_secs(90), steady.read(&mut taken)).await;
+            assert!(idle.is_err(), "something was sent before it was long");
+            steady.write_all(b":").await.unwrap();
+        }
+        assert_eq!(steady.read(&mut taken).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed(), Duration::from_secs(3 * (70 + 500) + 3 * 90 + 100));
     }
 
     #[tokio::test(start_paused = true)]
