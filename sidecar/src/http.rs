@@ -4,6 +4,7 @@
 //! the views, writes go to the store, and their result is in the view before the answer is sent. Never logs what an entity holds. `app`
 //! constructs and runs it.
 
+mod accept;
 mod access;
 mod answer;
 mod batch;
@@ -220,6 +221,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, api: Arc<Api>, stop
 mod budget_tests;
 #[cfg(test)]
 mod events_tests;
+#[cfg(test)]
+mod refusal_tests;
 #[cfg(test)]
 mod security_tests;
 #[cfg(test)]

@@ -14,6 +14,9 @@ use sidecar_core::schema::Schema;
 use crate::budget::{Keeper, Metrics};
 use crate::view::KindView;
 
+/// `/v1/batch` carries out several writes.
+const BATCH: &str = "batch";
+
 /// All kinds of the configuration, in its order.
 #[derive(Debug)]
 pub struct Kinds {
@@ -102,10 +105,10 @@ impl Kinds {
         }
     }
 
-    /// What stands behind `/v1/` for a kind: its plural, or its full name where another has the same plural.
+    /// What stands behind `/v1/` for a kind: its plural, or its full name where another has the same plural, or where something else is found there.
     pub fn path<'a>(&self, served: &'a Served) -> &'a str {
         let same = self.served().filter(|other| other.kind.plural == served.kind.plural).count();
-        if same > 1 { &served.full_name } else { &served.kind.plural }
+        if same > 1 || served.kind.plural == BATCH { &served.full_name } else { &served.kind.plural }
     }
 }
 

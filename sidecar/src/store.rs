@@ -130,6 +130,18 @@ impl From<Problem> for Refused {
     }
 }
 
+impl Refused {
+    /// The same under another code, where it has this one: what is a conflict to the API server may be a failed precondition to the caller.
+    #[must_use]
+    pub fn recast(self, from: Code, to: Code) -> Self {
+        if self.problem.status != from.status() {
+            return self;
+        }
+        let Problem { detail, errors, .. } = self.problem;
+        Self { problem: Problem { errors, ..Problem::new(to, detail) }, ..self }
+    }
+}
+
 /// The gateway; clones share its connections.
 #[derive(Clone)]
 pub struct Store {
@@ -159,7 +171,7 @@ impl Store {
         match answer.status {
             StatusCode::OK => entity(kind, &answer.body).map(Some),
             _ => {
-                let refused = refused(kind, key, &answer, Conditional::No);
+                let refused = refused(kind, key, &answer, Conditional::No, None);
                 // The kind itself may be missing, which says nothing about the entity.
                 if refused.problem.status == Code::NotFound.status() { Ok(None) } else { Err(refused) }
             }
@@ -180,7 +192,7 @@ impl Store {
             let answer = self.send(kind, Verb::list, Method::GET, path, None).await?;
             if answer.status != StatusCode::OK {
                 let key = Key { namespace: namespace.map(Arc::from), id: Arc::from("") };
-                return Err(refused(kind, &key, &answer, Conditional::No));
+                return Err(refused(kind, &key, &answer, Conditional::No, None));
             }
             let page = ListPage::parse(kind, &answer.body).map_err(|error| unusable(&error))?;
             let first = *version.get_or_insert(page.version);
@@ -211,6 +223,7 @@ impl Store {
             let mut request = request(kind, key, existing.as_deref(), write, dry_run)?;
             let (verb, method, path) = target(kind, key, request.method);
             let path = path + query(request.method, dry_run);
+            let sent = request.body.len();
             let body = Some((request.content_type, Bytes::from(std::mem::take(&mut request.body))));
             let twice = if dry_run { Twice::Harmless } else { request.twice };
             let (answer, uncertain) = self.exchange(kind, verb, method, path, body, twice).await?;
@@ -252,7 +265,12 @@ impl Store {
                     format!("others create and delete the {} {:?} at the same time: try again", kind.noun(), &*key.id);
                 return Err(Problem::new(Code::Conflict, detail).into());
             }
-            return Err(refused(kind, key, &answer, write.conditional()));
+            let refused = refused(kind, key, &answer, write.conditional(), Some(sent));
+            return Err(if write.is_replace_of_some() {
+                refused.recast(Code::NotFound, Code::PreconditionFailed)
+            } else {
+                refused
+            });
         }
         Err(Problem::new(Code::Internal, "no attempt was made").into())
     }
@@ -270,7 +288,7 @@ impl Store {
                 Err(Problem::new(Code::Conflict, detail).into())
             }
             (StatusCode::NOT_FOUND, _) => Ok(None),
-            _ => Err(refused(kind, key, &answer, Conditional::No)),
+            _ => Err(refused(kind, key, &answer, Conditional::No, None)),
         }
     }
 
@@ -372,6 +390,11 @@ impl Write<'_> {
         }
     }
 
+    /// A replace that must meet something: where nothing is, its precondition does not hold. (Every other write then has nothing to be done to.)
+    fn is_replace_of_some(self) -> bool {
+        matches!(self, Self::Replace { must_exist: true, .. })
+    }
+
     fn is_json_patch(self) -> bool {
         matches!(self, Self::JsonPatch { .. } | Self::Status { change: StatusChange::Patch(_), .. })
     }
@@ -459,8 +482,8 @@ fn unusable(error: &mapping::MappingError) -> Refused {
     Problem::new(Code::BadGateway, "the API server's answer cannot be read as an entity").into()
 }
 
-fn refused(kind: &Kind, key: &Key, answer: &Answer, conditional: Conditional) -> Refused {
-    let problem = refusal::problem(kind, key, answer.status.as_u16(), &answer.body, conditional);
+fn refused(kind: &Kind, key: &Key, answer: &Answer, conditional: Conditional, sent: Option<usize>) -> Refused {
+    let problem = refusal::problem(kind, key, answer.status.as_u16(), &answer.body, conditional, sent);
     let refused = Refused::from(problem);
     Refused { retry_after: answer.retry_after.or(refused.retry_after), ..refused }
 }

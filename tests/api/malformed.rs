@@ -65,6 +65,7 @@ const BODIES: &[Case<'_>] = &[
     ("POST /v1/todos", &[JSON], todo!(r#""meta":{"labels":{"not ok":"1"}}"#), 422, "invalid", "/meta/labels", "alphanumeric"),
     ("POST /v1/todos", &[JSON], todo!(r#""meta":{"expiresAt":"soon"}"#), 400, "bad-request", "/meta/expiresAt", "RFC 3339"),
     ("POST /v1/todos", &[JSON], todo!(r#""meta":{"namespace":"other"}"#), 400, "bad-request", "/meta/namespace", "\"other\""),
+    ("PATCH /v1/todos/milk", &[MERGE], br#"{"meta":{"namespace":null}}"#, 400, "bad-request", "/meta/namespace", "cannot be removed"),
     ("POST /v1/todos", &[JSON], todo!(r#""done":"yes""#), 422, "invalid", "/done", "boolean"),
     ("POST /v1/todos", &[JSON], br#"{"message":"x"}"#, 422, "invalid", "/when", "required"),
     ("POST /v1/todos", &[JSON], br#"{"when":"tomorrow","message":"x"}"#, 422, "invalid", "/when", "date-time"),

@@ -56,15 +56,24 @@ struct Refused<'a> {
     key: &'a Key,
     status: Status,
     conditional: Conditional,
+    sent: Option<usize>,
 }
 
 /// The problem for an answer of the API server that is not a success. Field paths are translated (`spec.when` → `/when`,
 /// `spec.items[2].name` → `/items/2/name`, `metadata.labels` → `/meta/labels`); no address, token or stack gets through.
 /// A body that is no `Status` gives 502, unless the HTTP status says enough (404, 429, 5xx).
-pub fn problem(kind: &Kind, key: &Key, http_status: u16, body: &[u8], conditional: Conditional) -> Problem {
+/// `sent` is the size of what was sent to it.
+pub fn problem(
+    kind: &Kind,
+    key: &Key,
+    http_status: u16,
+    body: &[u8],
+    conditional: Conditional,
+    sent: Option<usize>,
+) -> Problem {
     let status = read(body);
     let readable = status.is_some();
-    let refused = Refused { kind, key, status: status.unwrap_or_default(), conditional };
+    let refused = Refused { kind, key, status: status.unwrap_or_default(), conditional, sent };
     if let Some(problem) = refused.by_a_rule().or_else(|| refused.by_the_store()) {
         return problem;
     }
@@ -80,6 +89,11 @@ pub fn problem(kind: &Kind, key: &Key, http_status: u16, body: &[u8], conditiona
         _ if !readable => bad_gateway(http_status),
         400 => refused.bad_request(),
         403 => refused.forbidden(),
+        405 if refused.status.message.contains("is terminating") => unavailable(&format!(
+            "the definition of the kind {} is being removed, so nothing of it can be created: try again when it is installed anew",
+            kind.full_name()
+        )),
+        405 => refused.not_supported(),
         409 => refused.conflict(),
         410 => unavailable("the API server no longer knows that state: try again"),
         413 => refused.too_large(),
@@ -146,8 +160,12 @@ impl Refused<'_> {
     fn by_the_store(&self) -> Option<Problem> {
         let message = &self.status.message;
         if message.contains("request is too large") || message.contains("trying to send message larger than max") {
-            let detail =
-                format!("{} is larger than the cluster stores: 1.5 MiB with all that Kubernetes adds", self.entity());
+            // 1.5 MiB unless somebody has told etcd otherwise; it does not say which.
+            let detail = format!(
+                "{} is larger than the cluster stores: {}the limit is usually 1572864, with all that Kubernetes adds",
+                self.entity(),
+                self.size()
+            );
             return Some(Problem::new(Code::TooLarge, detail));
         }
         if message.contains("database space exceeded") {
@@ -231,12 +249,27 @@ impl Refused<'_> {
         }
     }
 
+    /// `1600000 bytes were sent, `, where that is known.
+    fn size(&self) -> String {
+        self.sent.map_or_else(String::new, |bytes| format!("{bytes} bytes were sent, "))
+    }
+
+    /// Some built-in kinds can only be read.
+    fn not_supported(&self) -> Problem {
+        let detail = format!("the cluster does not let {} be written in this way", self.kind.full_name());
+        Problem::new(Code::Forbidden, detail)
+    }
+
     fn too_large(&self) -> Problem {
         let limit = self.status.message.rsplit_once("limit is ").map(|(_, limit)| limit.trim());
         let limit = limit.filter(|limit| !limit.is_empty() && limit.bytes().all(|byte| byte.is_ascii_digit()));
         let detail = match limit {
-            Some(limit) => format!("{} is larger than the {limit} bytes that the API server takes", self.entity()),
-            None => format!("{} is larger than the API server takes", self.entity()),
+            Some(limit) => {
+                format!("{} is larger than the API server takes: {}the limit is {limit}", self.entity(), self.size())
+            }
+            None => {
+                format!("{} is larger than the API server takes: {}leave something out", self.entity(), self.size())
+            }
         };
         Problem::new(Code::TooLarge, detail)
     }

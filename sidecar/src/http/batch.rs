@@ -39,7 +39,7 @@ impl Api {
             );
             return Err(Problem::new(Code::BadRequest, detail).into());
         }
-        body::check_type(request.headers(), &["application/json"])?;
+        body::check_type(request.headers(), body::Taken::Json)?;
         let bytes = body::read_up_to(request, LIMIT).await?;
         let Batch { ordered, operations } = Batch::parse(&bytes)?;
         let results = if ordered { self.one_by_one(&operations).await } else { self.together(&operations).await };

@@ -6,8 +6,10 @@ use bytes::{Bytes, BytesMut};
 use contract::problem::{Code, Problem};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use hyper::{HeaderMap, Request};
+
+use super::answer::Fault;
 
 /// What etcd takes by default is 1.5 MiB; this leaves room for what the platform adds.
 pub(super) const LIMIT: usize = 1 << 20;
@@ -15,24 +17,46 @@ pub(super) const LIMIT: usize = 1 << 20;
 const COUNTED: usize = 16 << 20;
 const TIME: Duration = Duration::from_secs(30);
 
-/// Checks that the body is of one of these media types; parameters such as `charset` do not matter.
-pub(super) fn check_type(headers: &HeaderMap, taken: &[&str]) -> Result<(), Problem> {
+/// What a body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// JSON.
+    Json,
+    /// A merge patch or a JSON patch.
+    Patches,
+}
+
+impl Taken {
+    /// The header that tells callers (RFC 9110 §12.5.1, RFC 5789 §3.1), and its value.
+    fn header(self) -> (HeaderName, &'static str) {
+        match self {
+            Self::Json => (ACCEPT, "application/json"),
+            Self::Patches => {
+                (HeaderName::from_static("accept-patch"), "application/merge-patch+json, application/json-patch+json")
+            }
+        }
+    }
+}
+
+/// Checks that the body is of a media type that is taken; parameters such as `charset` do not matter.
+pub(super) fn check_type(headers: &HeaderMap, taken: Taken) -> Result<(), Box<Fault>> {
     let given = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     let bare = given.map(|given| given.split(';').next().unwrap_or_default().trim());
     let encoded = headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim());
     if let Some(encoded) = encoded.filter(|encoded| !encoded.is_empty() && !encoded.eq_ignore_ascii_case("identity")) {
         let detail = format!("the body is encoded with {encoded:?} (Content-Encoding); it is taken only as it is");
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        return Err(Fault::media_type((ACCEPT_ENCODING, "identity"), detail));
     }
+    let (name, types) = taken.header();
+    let unsupported = |what: String| {
+        let detail = format!("{what}; taken is {}", types.replace(", ", " or "));
+        Err(Fault::media_type((name.clone(), types), detail))
+    };
     match bare {
-        Some(bare) if taken.iter().any(|taken| taken.eq_ignore_ascii_case(bare)) => Ok(()),
-        Some(bare) => Err(unsupported(&format!("the body is {bare:?}"), taken)),
-        None => Err(unsupported("the header Content-Type is missing", taken)),
+        Some(bare) if types.split(", ").any(|taken| taken.eq_ignore_ascii_case(bare)) => Ok(()),
+        Some(bare) => unsupported(format!("the body is {bare:?}")),
+        None => unsupported("the header Content-Type is missing".to_owned()),
     }
-}
-
-fn unsupported(what: &str, taken: &[&str]) -> Problem {
-    Problem::new(Code::UnsupportedMediaType, format!("{what}; taken is {}", taken.join(" or ")))
 }
 
 /// The whole body.

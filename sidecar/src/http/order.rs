@@ -117,8 +117,7 @@ impl Api {
         let admitted = admit(served, key, existing.as_deref(), write)?.filter(|_| !order.dry_run);
         let result = self.store.write(&served.kind, key, existing, write, order.dry_run).await;
         let written = result.map_err(|refused| {
-            let fault = Box::<Fault>::from(refused);
-            if only_new { fault.recast(Code::Conflict, Code::PreconditionFailed) } else { fault }
+            if only_new { refused.recast(Code::Conflict, Code::PreconditionFailed) } else { refused }
         })?;
         if !order.dry_run {
             remember(view, key, &written, order.action, base);

@@ -12,6 +12,7 @@ use sidecar_core::write::status;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::accept;
 use super::access::{Access, Admitted, show};
 use super::answer::{Fault, Outcome};
 use super::context::Context;
@@ -27,6 +28,8 @@ const READ: &str = "GET, HEAD";
 const READ_OR_CREATE: &str = "GET, HEAD, POST";
 const READ_OR_WRITE: &str = "GET, HEAD, PUT, PATCH, DELETE";
 const WRITE_STATUS: &str = "PUT, PATCH";
+const JSON: &str = "application/json";
+const HTML: &str = "text/html";
 /// When to look again whether a kind has been installed.
 pub(super) const INSTALL_SECONDS: u64 = 5;
 
@@ -109,17 +112,21 @@ impl Api {
         let route = route.ok_or_else(|| nothing(request.uri().path()))?;
         let served = match (served, route) {
             (_, Route::Batch) if *request.method() == Method::POST => {
+                accept::check(request.headers(), JSON)?;
                 let context = Context::read(request.headers())?;
                 return Box::pin(self.batch(request, &context)).await;
             }
             (_, Route::Batch) => return Err(not_allowed(request.method(), "POST")),
             (_, Route::Kinds | Route::OpenApi | Route::Docs) => {
-                return match (request.method(), route) {
-                    (&Method::GET | &Method::HEAD, Route::OpenApi) => Ok(self.openapi()),
-                    (&Method::GET | &Method::HEAD, Route::Docs) => Ok(docs::page()),
-                    (&Method::GET | &Method::HEAD, _) => Ok(self.kinds_served()),
-                    (method, _) => Err(not_allowed(method, READ)),
-                };
+                if !matches!(*request.method(), Method::GET | Method::HEAD) {
+                    return Err(not_allowed(request.method(), READ));
+                }
+                accept::check(request.headers(), if *route == Route::Docs { HTML } else { JSON })?;
+                return Ok(match route {
+                    Route::OpenApi => self.openapi(),
+                    Route::Docs => docs::page(),
+                    _ => self.kinds_served(),
+                });
             }
             (Some(served), _) => served,
             (None, Route::Collection { kind } | Route::Entity { kind, .. } | Route::Status { kind, .. }) => {
@@ -130,6 +137,7 @@ impl Api {
             status::check(&served.kind)?;
         }
         check_method(served, route, request.method())?;
+        accept::check(request.headers(), JSON)?;
         let context = Context::read(request.headers())?;
         let query = request.uri().query().unwrap_or_default();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);

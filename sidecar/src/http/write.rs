@@ -4,10 +4,10 @@ use contract::problem::{Code, Problem};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName};
 use hyper::{HeaderMap, Method, Request};
-use sidecar_core::write::{JSON_PATCH, MERGE_PATCH, name};
+use sidecar_core::write::{MERGE_PATCH, name};
 
-use super::answer::{self, Outcome};
-use super::body;
+use super::answer::{self, Fault, Outcome};
+use super::body::{self, Taken};
 use super::context::Context;
 use super::order::{Action, Order};
 use super::parameters::{self, Access, Parameters};
@@ -15,7 +15,6 @@ use super::service::Api;
 use crate::kinds::Served;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const JSON: &str = "application/json";
 
 /// What of an entity a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,19 +78,19 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// What is wanted, by method and media type.
-fn action(method: &Method, target: Target, headers: &HeaderMap) -> Result<Action, Problem> {
+fn action(method: &Method, target: Target, headers: &HeaderMap) -> Result<Action, Box<Fault>> {
     if *method == Method::DELETE {
         return Ok(Action::Delete);
     }
     if *method != Method::PATCH {
-        body::check_type(headers, &[JSON])?;
+        body::check_type(headers, Taken::Json)?;
         return Ok(match (method, target) {
             (_, Target::Status) => Action::ReplaceStatus,
             (&Method::PUT, _) => Action::Replace,
             _ => Action::Create,
         });
     }
-    body::check_type(headers, &[MERGE_PATCH, JSON_PATCH])?;
+    body::check_type(headers, Taken::Patches)?;
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let merge = given.get(..MERGE_PATCH.len()).is_some_and(|start| start.eq_ignore_ascii_case(MERGE_PATCH));
     Ok(match (merge, target) {

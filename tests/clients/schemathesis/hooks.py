@@ -26,6 +26,9 @@ SENTENCES = {
 def before_call(ctx, case, kwargs):
     """Agrees a request with itself, and with what the API has told."""
     agree_query(case.query or {})
+    # In a chain each request relies on what the ones before have stored or deleted, which a dry run has not.
+    if case.meta and case.meta.phase.name == "stateful" and (case.query or {}).get("dryRun") in (True, "true"):
+        del case.query["dryRun"]
     headers = case.headers or {}
     # A version that nobody was told may never come: the answer is 504 then, as documented. 1 is older than anything.
     if re.fullmatch(r"[0-9]{1,19}", headers.get("At-Least-Version", "")):

@@ -312,6 +312,8 @@ pub(super) fn headers() -> Value {
         "Location": header(json!({ "type": "string", "format": "uri-reference" }), "Where the new entity is."),
         "PreferenceApplied": header(json!({ "type": "string" }), "The preference of `Prefer` that was heeded; with `return=minimal` there is no body."),
         "RetryAfter": header(json!({ "type": "integer", "minimum": 0 }), "How many seconds to wait before the next try."),
+        "Accept": header(json!({ "type": "string" }), "The media types that the body may have."),
+        "AcceptEncoding": header(json!({ "type": "string" }), "The encodings that a body may have."),
         "AcceptPatch": header(json!({ "type": "string" }), "The media types that a patch may have."),
     })
 }
@@ -328,7 +330,11 @@ pub(super) fn responses() -> Map<String, Value> {
         let mut response = answer(&format!("{} (`{}`).", code.title(), Problem::new(code, "").kind));
         let headers = match code {
             Code::TooManyRequests | Code::Unavailable => json!({ "Retry-After": reference("headers", "RetryAfter") }),
-            Code::UnsupportedMediaType => json!({ "Accept-Patch": reference("headers", "AcceptPatch") }),
+            Code::UnsupportedMediaType => json!({
+                "Accept": reference("headers", "Accept"),
+                "Accept-Encoding": reference("headers", "AcceptEncoding"),
+                "Accept-Patch": reference("headers", "AcceptPatch")
+            }),
             _ => Value::Null,
         };
         if let (Value::Object(response), Value::Object(_)) = (&mut response, &headers) {

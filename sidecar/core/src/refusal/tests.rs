@@ -13,7 +13,7 @@ fn refuse(code: u16, status: serde_json::Value, conditional: Conditional) -> Pro
     let mut status = status;
     status["kind"] = json!("Status");
     status["code"] = json!(code);
-    let problem = problem(&todo(), &key(), code, status.to_string().as_bytes(), conditional);
+    let problem = problem(&todo(), &key(), code, status.to_string().as_bytes(), conditional, Some(1_600_000));
     for inside in ["spec.", "metadata.", "Go ", "serviceaccount", "://", "10.0.0.1"] {
         assert!(!serde_json::to_string(&problem).unwrap().contains(inside), "{inside} gets through: {problem:?}");
     }
@@ -56,14 +56,14 @@ fn a_wrong_type_in_a_built_in_kind_is_pointed_at_without_words_of_go() {
     let said = "json: cannot unmarshal number into Go struct field ConfigMap.data of type string";
     let body = json!({"kind": "Status", "reason": "BadRequest", "message": format!("ConfigMap in version \"v1\" cannot be handled as a ConfigMap: {said}")});
     let config_map = crate::kind::tests::config_map();
-    let problem = super::problem(&config_map, &key(), 400, body.to_string().as_bytes(), Conditional::No);
+    let problem = super::problem(&config_map, &key(), 400, body.to_string().as_bytes(), Conditional::No, None);
     assert_eq!((problem.status, places(&problem)), (400, vec![("/data", "must be a string")]));
     let cause = format!("Invalid value: \"{{}}\": {said}");
     let body = json!({"kind": "Status", "reason": "Invalid", "message": format!(" \"\" is invalid: patch: {cause}"), "details": {"causes": [{"message": cause, "field": "patch"}]}});
-    let problem = super::problem(&config_map, &key(), 422, body.to_string().as_bytes(), Conditional::No);
+    let problem = super::problem(&config_map, &key(), 422, body.to_string().as_bytes(), Conditional::No, None);
     assert_eq!((problem.status, places(&problem)), (422, vec![("/data", "must be a string")]));
     let body = json!({"kind": "Status", "message": "x", "details": {"causes": [{"message": "Invalid value: \"{}\": json: trouble", "field": "patch"}]}});
-    let problem = super::problem(&config_map, &key(), 422, body.to_string().as_bytes(), Conditional::No);
+    let problem = super::problem(&config_map, &key(), 422, body.to_string().as_bytes(), Conditional::No, None);
     assert_eq!(places(&problem)[0].0, "");
 }
 
@@ -203,7 +203,7 @@ fn what_is_not_there_is_named() {
         json!({"reason": "NotFound", "message": "the server could not find the requested resource", "details": {}}),
         uninstalled,
     );
-    let problem = problem(&todo(), &key(), 404, b"404 page not found\n", Conditional::No);
+    let problem = problem(&todo(), &key(), 404, b"404 page not found\n", Conditional::No, None);
     assert_eq!((problem.status, problem.detail.as_str()), uninstalled);
 }
 
@@ -212,7 +212,10 @@ fn what_is_too_large_says_the_limit() {
     check(
         413,
         json!({"reason": "RequestEntityTooLarge", "message": "Request entity too large: limit is 3145728"}),
-        (413, "the todo \"buy-milk\" is larger than the 3145728 bytes that the API server takes"),
+        (
+            413,
+            "the todo \"buy-milk\" is larger than the API server takes: 1600000 bytes were sent, the limit is 3145728",
+        ),
     );
     for message in [
         "etcdserver: request is too large",
@@ -220,7 +223,19 @@ fn what_is_too_large_says_the_limit() {
     ] {
         let problem = refuse(500, json!({"message": message}), Conditional::No);
         assert_eq!(problem.status, 413, "{message}");
+        assert!(problem.detail.contains("1600000 bytes were sent, the limit is usually 1572864"), "{}", problem.detail);
     }
+}
+
+#[test]
+fn what_cannot_be_created_now_or_ever_is_told_apart() {
+    let terminating = "create not allowed while custom resource definition is terminating";
+    let problem = refuse(405, json!({"reason": "MethodNotAllowed", "message": terminating}), Conditional::No);
+    assert_eq!(problem.status, 503);
+    assert!(problem.detail.contains("todos.k8sasbackend.com is being removed"), "{}", problem.detail);
+    let read_only = "the server does not allow this method on the requested resource";
+    let problem = refuse(405, json!({"reason": "MethodNotAllowed", "message": read_only}), Conditional::No);
+    assert_eq!((problem.status, problem.detail.contains("does not let")), (403, true));
 }
 
 #[test]
@@ -242,8 +257,8 @@ fn faults_of_the_api_server_say_nothing_of_its_inside() {
 #[test]
 fn an_answer_that_is_no_status_cannot_be_used() {
     for body in ["", "<html>", "{}", "[1]", r#"{"kind":"Todo"}"#] {
-        assert_eq!(problem(&todo(), &key(), 400, body.as_bytes(), Conditional::No).status, 502, "{body}");
-        assert_eq!(problem(&todo(), &key(), 503, body.as_bytes(), Conditional::No).status, 503, "{body}");
+        assert_eq!(problem(&todo(), &key(), 400, body.as_bytes(), Conditional::No, None).status, 502, "{body}");
+        assert_eq!(problem(&todo(), &key(), 503, body.as_bytes(), Conditional::No, None).status, 503, "{body}");
     }
 }
 

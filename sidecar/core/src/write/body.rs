@@ -112,7 +112,9 @@ impl<'a> Body<'a> {
     fn namespace(&self) -> Result<Option<String>, Problem> {
         let members = self.meta_members()?;
         let Some((_, namespace)) = members.iter().find(|(name, _)| name == "namespace") else { return Ok(None) };
-        serde_json::from_str(namespace.get()).map_err(|_| bad("/meta/namespace", "the namespace is a string"))
+        serde_json::from_str(namespace.get())
+            .map(Some)
+            .map_err(|_| bad("/meta/namespace", "the namespace is a string, and cannot be removed or changed"))
     }
 
     fn meta_members(&self) -> Result<Vec<(Cow<'a, str>, &'a RawValue)>, Problem> {
