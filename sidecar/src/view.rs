@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use sidecar_core::budget::Usage;
-use sidecar_core::entity::{Entity, Key};
+use sidecar_core::entity::{Entity, Key, Named};
 use sidecar_core::feed::Delta;
 use sidecar_core::fields::Fields;
 use sidecar_core::followed::{Cursor, Event, Followed, Position};
@@ -143,6 +143,13 @@ impl View {
         self.state.read().followed.cache().find(key).cloned()
     }
 
+    /// The entity as last known, and how long ago that was known to be current; `None` while nothing is to be read.
+    pub fn look(&self, key: &dyn Named, now: Instant) -> Option<(Option<Arc<Entity>>, Duration)> {
+        let state = self.state.read();
+        let age = state.confirmed.map_or(Duration::ZERO, |confirmed| now.saturating_duration_since(confirmed));
+        state.filled.then(|| (state.followed.cache().find(key).cloned(), age))
+    }
+
     /// What the watch has told that there is, and the place behind it: what follows from there joins without a gap and without repetition.
     pub fn follow(&self) -> (Vec<Arc<Entity>>, Cursor) {
         self.state.write().followed.follow()
@@ -219,13 +226,16 @@ pub struct Listing {
 #[derive(Debug, Clone)]
 pub struct KindView {
     views: Arc<[Arc<View>]>,
+    /// Of the views, where not all namespaces are served.
+    namespaces: Option<Arc<[Arc<str>]>>,
 }
 
 impl KindView {
     /// One view of everything, or one for each of some namespaces.
     pub fn new(mut views: Vec<Arc<View>>) -> Self {
         views.sort_by(|a, b| a.namespace.cmp(&b.namespace));
-        Self { views: views.into() }
+        let namespaces = views.iter().map(|view| view.namespace.clone()).collect();
+        Self { views: views.into(), namespaces }
     }
 
     /// Why there is nothing to be read.
@@ -238,6 +248,14 @@ impl KindView {
         self.views.iter().all(|view| view.is_filled())
     }
 
+    /// How many entities there are and how large they are; absent while that is not known of all of them.
+    pub fn usage(&self) -> Option<Usage> {
+        self.views.iter().try_fold(Usage::default(), |sum, view| {
+            let Size { entities, content, .. } = view.is_filled().then(|| view.size())?;
+            Some(Usage { objects: sum.objects + entities as u64, bytes: sum.bytes + content as u64 })
+        })
+    }
+
     /// All views.
     pub fn views(&self) -> &[Arc<View>] {
         &self.views
@@ -248,17 +266,9 @@ impl KindView {
         self.views.iter().find(|view| view.namespace.is_none() || view.namespace.as_deref() == namespace)
     }
 
-    /// How many entities there are and how large they are; absent while that is not known of all of them.
-    pub fn usage(&self) -> Option<Usage> {
-        self.views.iter().try_fold(Usage::default(), |sum, view| {
-            let Size { entities, content, .. } = view.is_filled().then(|| view.size())?;
-            Some(Usage { objects: sum.objects + entities as u64, bytes: sum.bytes + content as u64 })
-        })
-    }
-
     /// The namespaces that are served, where not all are.
-    pub fn namespaces(&self) -> Option<Vec<Arc<str>>> {
-        self.views.iter().map(|view| view.namespace.clone()).collect()
+    pub fn namespaces(&self) -> Option<&[Arc<str>]> {
+        self.namespaces.as_deref()
     }
 
     /// Indexes the fields that the kind's schema declares as selectable.

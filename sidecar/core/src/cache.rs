@@ -19,12 +19,12 @@
 #[cfg(test)]
 mod model;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::entity::{Entity, Key};
+use crate::entity::{ByKey, Entity, Key, Named};
 use crate::feed::{Change, Delta};
 use crate::fields::Fields;
 use crate::fnv;
@@ -38,7 +38,7 @@ const REMEMBER_DELETED: Duration = Duration::from_secs(300);
 /// The entities of one kind and namespace scope.
 #[derive(Debug, Default)]
 pub struct Cache {
-    entries: BTreeMap<Key, Arc<Entity>>,
+    entries: BTreeSet<ByKey>,
     version: Version,
     bytes: usize,
     /// Of the entities' JSON alone.
@@ -69,13 +69,12 @@ impl Cache {
         self.content = 0;
         self.fingerprint = 0;
         self.index.clear();
-        for entity in entities {
-            if !self.is_over(&entity) {
-                self.insert(entity);
-            }
-        }
+        // All at once, which fills the set's nodes; one by one in order they would stay half empty.
+        let shown: BTreeSet<ByKey> = entities.into_iter().filter(|entity| !self.is_over(entity)).map(ByKey).collect();
+        shown.iter().for_each(|ByKey(entity)| self.count(entity));
+        self.entries = shown;
         self.overtaken.retain(|_, overtaken| *overtaken > version);
-        for ours in before.into_values().filter(|entity| entity.version > version) {
+        for ByKey(ours) in before.into_iter().filter(|ByKey(entity)| entity.version > version) {
             self.insert(ours);
         }
     }
@@ -96,7 +95,7 @@ impl Cache {
             return;
         }
         self.version = entity.version;
-        let newer_is_here = self.entries.get(&entity.key).is_some_and(|ours| ours.version > entity.version);
+        let newer_is_here = self.find(&entity.key).is_some_and(|ours| ours.version > entity.version);
         match delta.change {
             Change::Deleted => {
                 self.deleted.remove(&*entity.uid);
@@ -121,7 +120,7 @@ impl Cache {
 
     /// Takes the answer to one of our own creates, replaces or patches, also to a delete that finalizers hold, and to a read at the API server.
     pub fn written(&mut self, entity: Arc<Entity>) {
-        let newest = self.entries.get(&entity.key).map_or(self.version, |here| here.version.max(self.version));
+        let newest = self.find(&entity.key).map_or(self.version, |here| here.version.max(self.version));
         if entity.version > newest && !self.is_over(&entity) {
             self.insert(entity);
         }
@@ -135,7 +134,7 @@ impl Cache {
                 self.deleted.remove(&uid);
             }
         }
-        let here = self.entries.get(key).map(|here| (here.version, *here.uid == *uid));
+        let here = self.find(key).map(|here| (here.version, *here.uid == *uid));
         let version = here.filter(|(_, same)| *same).map(|(here, _)| here).max(version);
         if here.is_some_and(|(here, same)| same || version.is_some_and(|version| here < version)) {
             self.remove(key);
@@ -150,20 +149,20 @@ impl Cache {
     }
 
     /// The entity as last known.
-    pub fn find(&self, key: &Key) -> Option<&Arc<Entity>> {
-        self.entries.get(key)
+    pub fn find(&self, key: &dyn Named) -> Option<&Arc<Entity>> {
+        self.entries.get(key).map(|ByKey(entity)| entity)
     }
 
     /// The entities behind a key, or all, in key order.
     pub fn range(&self, behind: Option<Key>) -> impl Iterator<Item = &Arc<Entity>> {
         let begin = behind.map_or(Bound::Unbounded, Bound::Excluded);
-        self.entries.range((begin, Bound::Unbounded)).map(|(_, entity)| entity)
+        self.entries.range::<Key, _>((begin, Bound::Unbounded)).map(|ByKey(entity)| entity)
     }
 
     /// Indexes the fields that the kind's schema declares as selectable, from now on and for what is here. Labels are always indexed.
     pub fn index_by(&mut self, fields: Arc<Fields>) {
         self.index = Index::new(fields);
-        self.entries.values().for_each(|entity| self.index.insert(entity));
+        self.entries.iter().for_each(|ByKey(entity)| self.index.insert(entity));
     }
 
     /// The index.
@@ -210,15 +209,19 @@ impl Cache {
 
     fn insert(&mut self, entity: Arc<Entity>) {
         self.remove(&entity.key);
+        self.count(&entity);
+        self.entries.insert(ByKey(entity));
+    }
+
+    fn count(&mut self, entity: &Entity) {
         self.bytes += entity.footprint();
         self.content += entity.json.len();
-        self.fingerprint = self.fingerprint.wrapping_add(fingerprint(&entity));
-        self.index.insert(&entity);
-        self.entries.insert(entity.key.clone(), entity);
+        self.fingerprint = self.fingerprint.wrapping_add(fingerprint(entity));
+        self.index.insert(entity);
     }
 
     fn remove(&mut self, key: &Key) {
-        if let Some(before) = self.entries.remove(key) {
+        if let Some(ByKey(before)) = self.entries.take(key) {
             self.bytes -= before.footprint();
             self.content -= before.json.len();
             self.fingerprint = self.fingerprint.wrapping_sub(fingerprint(&before));

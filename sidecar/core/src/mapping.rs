@@ -3,6 +3,7 @@
 //! Owns the business shape's bytes: `{"id":…,<own fields verbatim>,"status":…,"meta":{…}}`. The informer and the store call it.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -81,7 +82,7 @@ pub fn entity(kind: &Kind, object: &[u8]) -> Result<Entity, MappingError> {
     let annotated = metadata.annotations.as_ref().is_some_and(|Members(annotations)| !annotations.is_empty());
     let json = shape(&parts, &metadata)?;
     Ok(Entity {
-        key: Key { namespace: metadata.namespace.map(Arc::from), id: Arc::from(metadata.name) },
+        key: Key { namespace: metadata.namespace.map(shared), id: Arc::from(metadata.name) },
         version,
         uid: metadata.uid.unwrap_or_default().into(),
         labels: metadata
@@ -93,6 +94,17 @@ pub fn entity(kind: &Kind, object: &[u8]) -> Result<Entity, MappingError> {
         deleting: metadata.deletion_timestamp.is_some(),
         annotated,
         json,
+    })
+}
+
+/// A namespace's name, the same one for entities of the same namespace that come one after another, as nearly all do.
+fn shared(name: String) -> Arc<str> {
+    thread_local! {
+        static LAST: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some(last) if **last == *name => Arc::clone(last),
+        _ => Arc::clone(last.insert(Arc::from(name))),
     })
 }
 

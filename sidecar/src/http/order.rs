@@ -89,7 +89,7 @@ impl Api {
             order.key.id = id.into();
         }
         let key = &order.key;
-        let view = view(served, key)?;
+        let view = view(served, key.namespace.as_deref())?;
         if order.action == Action::Create && order.if_match.is_some() {
             let detail = "If-Match makes no sense for an entity that is to be created";
             return Err(Problem::new(Code::BadRequest, detail).into());

@@ -50,23 +50,24 @@ pub(super) fn check(namespace: &str) -> Result<(), Problem> {
 
 /// The entity that `id` names in the namespace that was asked for, or in the only one there is. `id` is empty for one that is to be created.
 pub(super) fn key(served: &Served, namespace: Option<&str>, id: &str) -> Result<Key, Problem> {
-    Ok(Key { namespace: place(served, namespace)?, id: Arc::from(id) })
+    Ok(Key { namespace: place(served, namespace)?.map(Arc::from), id: Arc::from(id) })
 }
 
-fn place(served: &Served, asked: Option<&str>) -> Result<Option<Arc<str>>, Problem> {
+/// The namespace that was asked for, or the only one there is; absent for a kind that is in none.
+pub(super) fn place<'a>(served: &'a Served, asked: Option<&'a str>) -> Result<Option<&'a str>, Problem> {
     let kind = &served.kind.kind;
     match (served.kind.namespaced, asked, served.view.namespaces()) {
         (false, None, _) => Ok(None),
         (false, Some(_), _) => Err(bad(format!("a {kind} is in no namespace: leave the parameter \"namespace\" out"))),
-        (true, Some(asked), None) => Ok(Some(Arc::from(asked))),
+        (true, Some(asked), None) => Ok(Some(asked)),
         (true, None, None) => Err(bad(format!("{kind} is served in all namespaces: say which with ?namespace="))),
         (true, asked, Some(here)) => match (asked, here) {
-            (None, [only]) => Ok(Some(Arc::clone(only))),
+            (None, [only]) => Ok(Some(only)),
             (None, several) => {
                 Err(bad(format!("{kind} is served in {}: say which with ?namespace=", several.join(", "))))
             }
             (Some(asked), here) => match here.iter().find(|one| ***one == *asked) {
-                Some(one) => Ok(Some(Arc::clone(one))),
+                Some(one) => Ok(Some(one)),
                 None => Err(not_served(served, asked, here)),
             },
         },

@@ -56,20 +56,24 @@ impl Api {
     /// `GET /v1/KIND/ID`.
     pub(super) async fn read_one(&self, served: &Served, id: &str, query: &str, context: &Context) -> Outcome {
         let parameters = Parameters::read(query, Access::Read)?;
-        let key = parameters::key(served, parameters.namespace.as_deref(), id)?;
+        let namespace = parameters::place(served, parameters.namespace.as_deref())?;
+        let key = || Key { namespace: namespace.map(Arc::from), id: Arc::from(id) };
         if name::check(id).is_err() {
-            return Err(missing(served, &key));
+            return Err(missing(served, id));
         }
-        let view = view(served, &key)?;
+        let view = view(served, namespace)?;
         if context.read_through {
+            let key = key();
             let read = Box::pin(self.store.read(&served.kind, &key)).await?;
-            let entity = read.ok_or_else(|| missing(served, &key))?;
+            let entity = read.ok_or_else(|| missing(served, id))?;
             view.written(Arc::clone(&entity));
             return one(&entity, context);
         }
-        wait(served, context, key.namespace.as_deref(), Some(&key)).await?;
-        let (entity, age) = view.look(&key, Instant::now()).ok_or_else(|| not_filled(served))?;
-        let entity = entity.ok_or_else(|| missing(served, &key))?;
+        if context.at_least.is_some() {
+            wait(served, context, namespace, Some(&key())).await?;
+        }
+        let (entity, age) = view.look(&(namespace, id), Instant::now()).ok_or_else(|| not_filled(served))?;
+        let entity = entity.ok_or_else(|| missing(served, id))?;
         Ok(answer::aged(one(&entity, context)?, age))
     }
 
@@ -123,9 +127,9 @@ async fn body(gathered: Gathered, list: ListQuery) -> Result<Bytes, Box<Fault>> 
     Ok(make()?)
 }
 
-/// The view that holds the key's namespace; `parameters::key` made sure that there is one.
-pub(super) fn view<'a>(served: &'a Served, key: &Key) -> Result<&'a View, Box<Fault>> {
-    let view = served.view.of(key.namespace.as_deref());
+/// The view that holds a namespace; `parameters::place` made sure that there is one.
+pub(super) fn view<'a>(served: &'a Served, namespace: Option<&str>) -> Result<&'a View, Box<Fault>> {
+    let view = served.view.of(namespace);
     view.map(|view| &**view).ok_or_else(|| Problem::new(Code::Internal, "the namespace is not served").into())
 }
 
@@ -156,8 +160,8 @@ pub(super) async fn wait(
     })
 }
 
-fn missing(served: &Served, key: &Key) -> Box<Fault> {
-    Problem::new(Code::NotFound, format!("there is no {} {:?}", served.kind.noun(), &*key.id)).into()
+fn missing(served: &Served, id: &str) -> Box<Fault> {
+    Problem::new(Code::NotFound, format!("there is no {} {id:?}", served.kind.noun())).into()
 }
 
 pub(super) fn not_filled(served: &Served) -> Box<Fault> {

@@ -1,13 +1,13 @@
 //! The watch's state and its one `step`: owns what was told to whom. Never does IO and never looks at a clock: `now` and the
 //! randomness are arguments. The informer calls it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Effect, Input, ListPage, Loss, Note, Refill, Request, WatchLine};
 use crate::backoff::Backoff;
-use crate::entity::{Entity, Key};
+use crate::entity::{ByKey, Entity};
 use crate::feed::{Change, Delta, Feed};
 use crate::version::Version;
 
@@ -73,7 +73,7 @@ enum State {
     /// Asking for the newest version, before a watch is opened again.
     Probing { heard: Heard },
     /// Collecting the whole state.
-    Filling { source: Source, found: BTreeMap<Key, Arc<Entity>>, bytes: usize, heard: Heard },
+    Filling { source: Source, found: BTreeSet<ByKey>, bytes: usize, heard: Heard },
     /// Following a watch; it has told everything up to `cursor`, which lies before `told` while it replays for the bridge.
     Following { cursor: Version, since: Instant, heard: Heard },
 }
@@ -232,7 +232,7 @@ impl Step<'_> {
                 State::Filling { source: Source::Stream, found, .. },
                 WatchLine::Bookmark { version, initial_events_end: true },
             ) => {
-                let entities = std::mem::take(found).into_values().collect();
+                let entities = std::mem::take(found).into_iter().map(|ByKey(entity)| entity).collect();
                 self.filled(version, entities, true);
             }
             (State::Following { cursor, .. }, WatchLine::Delta(delta)) => {
@@ -299,7 +299,7 @@ impl Step<'_> {
                 if let Some(after) = page.next {
                     return self.next_page(after);
                 }
-                let entities = std::mem::take(found).into_values().collect();
+                let entities = std::mem::take(found).into_iter().map(|ByKey(entity)| entity).collect();
                 self.filled(version, entities, false);
             }
             State::Waiting { .. } | State::Filling { .. } | State::Following { .. } => {}
@@ -468,7 +468,7 @@ impl Step<'_> {
         } else {
             (Source::Pages(None), Request::Page { limit: self.machine.settings.page, after: None })
         };
-        self.machine.state = State::Filling { source, found: BTreeMap::new(), bytes: 0, heard };
+        self.machine.state = State::Filling { source, found: BTreeSet::new(), bytes: 0, heard };
         self.effects.push(Effect::Request(request));
     }
 
@@ -503,13 +503,13 @@ impl Step<'_> {
 }
 
 /// A streaming list tells states of one version, then the changes up to its end. Answers how many bytes came and how many went.
-fn collect(found: &mut BTreeMap<Key, Arc<Entity>>, delta: Delta) -> (usize, usize) {
+fn collect(found: &mut BTreeSet<ByKey>, delta: Delta) -> (usize, usize) {
     let Delta { change, entity } = delta;
     let (more, before) = match change {
-        Change::Added | Change::Modified => (entity.footprint(), found.insert(entity.key.clone(), entity)),
-        Change::Deleted => (0, found.remove(&entity.key)),
+        Change::Added | Change::Modified => (entity.footprint(), found.replace(ByKey(entity))),
+        Change::Deleted => (0, found.take(&entity.key)),
     };
-    (more, before.map_or(0, |before| before.footprint()))
+    (more, before.map_or(0, |ByKey(before)| before.footprint()))
 }
 
 #[cfg(test)]

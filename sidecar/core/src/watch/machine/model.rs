@@ -58,13 +58,17 @@ struct Server {
     refuse: bool,
 }
 
+fn entities(set: BTreeSet<ByKey>) -> Vec<Arc<Entity>> {
+    set.into_iter().map(|ByKey(entity)| entity).collect()
+}
+
 impl Server {
     fn state_at(&self, version: u64) -> Vec<Arc<Entity>> {
-        let mut present = BTreeMap::new();
+        let mut present = BTreeSet::new();
         for delta in self.log.iter().filter(|delta| delta.entity.version.0 <= version) {
             collect(&mut present, delta.clone());
         }
-        present.into_values().collect()
+        entities(present)
     }
 
     /// Versions of the changes after one version, up to another.
@@ -94,7 +98,7 @@ struct Told {
     attached: bool,
     /// Absent until it has told something.
     position: Option<u64>,
-    present: BTreeMap<Key, Arc<Entity>>,
+    present: BTreeSet<ByKey>,
     /// Whether there is a reason to list everything.
     excused: bool,
 }
@@ -160,7 +164,7 @@ impl World {
                 self.bridge.excused = version.0 < self.server.forgotten;
                 assert_eq!(entities, self.server.state_at(version.0));
                 self.bridge.position = Some(version.0);
-                self.bridge.present = entities.into_iter().map(|entity| (entity.key.clone(), entity)).collect();
+                self.bridge.present = entities.into_iter().map(ByKey).collect();
             }
         }
     }
@@ -282,9 +286,7 @@ impl World {
         };
         self.bridge.excused |= self.bridge.position.is_none_or(|position| position < self.server.forgotten);
         self.bridge.present = match self.bridge.position {
-            Some(position) if !self.bridge.excused => {
-                self.server.state_at(position).into_iter().map(|entity| (entity.key.clone(), entity)).collect()
-            }
+            Some(position) if !self.bridge.excused => self.server.state_at(position).into_iter().map(ByKey).collect(),
             _ => std::mem::take(&mut self.bridge.present),
         };
         self.bridge.attached = true;
@@ -357,6 +359,6 @@ proptest! {
         for entity in &present {
             prop_assert_eq!(world.cache.find(&entity.key), Some(entity));
         }
-        prop_assert_eq!(world.bridge.present.into_values().collect::<Vec<_>>(), present);
+        prop_assert_eq!(entities(world.bridge.present), present);
     }
 }
