@@ -1,5 +1,7 @@
 //! What the entity API counts. Labels are kinds of the configuration and closed sets, never an id.
 
+mod shards;
+
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
@@ -8,19 +10,21 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::route::Route;
+use shards::{Count, Times};
 
+const BOUNDS: usize = 13;
 /// A read from the cache takes tens of microseconds, a write some milliseconds.
-const SECONDS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 30.0];
+static SECONDS: [f64; BOUNDS] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 30.0];
 
 /// Counters of the entity API; clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    requests: Family<Labels, Counter>,
-    seconds: Family<VerbLabels, Histogram>,
+    requests: Family<Labels, Counter<u64, Count>>,
+    seconds: Family<VerbLabels, Times<BOUNDS>>,
     streams: Family<StreamLabels, Gauge>,
 }
 
@@ -60,8 +64,8 @@ pub(super) struct Recent(Mutex<Option<Counted>>);
 #[derive(Debug)]
 struct Counted {
     labels: Labels,
-    requests: Counter,
-    seconds: Histogram,
+    requests: Counter<u64, Count>,
+    seconds: Times<BOUNDS>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -112,7 +116,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             requests: Family::default(),
-            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            seconds: Family::new_with_constructor(|| Times::new(&SECONDS)),
             streams: Family::default(),
         };
         registry.register("kab_api_event_streams", "Readers of events that are connected", metrics.streams.clone());
@@ -129,7 +133,7 @@ impl Metrics {
             _ => self.find(Labels { kind: kind.to_owned(), verb, code: code.as_u16() }),
         };
         counted.requests.inc();
-        counted.seconds.observe(took.as_secs_f64());
+        counted.seconds.observe(took);
         *recent = Some(counted);
     }
 
