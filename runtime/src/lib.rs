@@ -4,6 +4,7 @@
 //! binary call it.
 
 pub mod admin;
+pub mod arenas;
 pub mod kubernetes;
 pub mod readiness;
 pub mod shutdown;

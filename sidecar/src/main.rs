@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    runtime::arenas::bound(&environment);
     let config = match Config::load(std::env::args_os(), &environment) {
         Ok(config) => config,
         Err(error) => return ExitCode::from(error.report()),
