@@ -14,6 +14,8 @@ pub const APP_URL_VARIABLE: &str = "KAB_URL";
 pub const ENVIRONMENT_PREFIX: &str = "KAB";
 /// Where the sidecar looks for its configuration when no `--config` is given.
 pub const DEFAULT_CONFIG: &str = "/etc/kab/sidecar.yaml";
+/// Annotation of a Lease: the application whose it is.
+pub const APP: &str = "k8sasbackend.com/app";
 /// Compacted topic in which each bridge keeps how far it has come.
 pub const POSITIONS_TOPIC: &str = "kab.positions";
 /// Exit code for a configuration that cannot be used (`EX_USAGE` of sysexits.h).

@@ -1,0 +1,175 @@
+//! A Lease's name and its JSON (coordination.k8s.io/v1).
+//!
+//! Owns which members carry what. Never sends: `sidecar/src/leases.rs` does.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::fnv;
+use crate::kind::Kind;
+use crate::lease::{Claim, Lease};
+
+/// Kubernetes takes no longer name.
+const NAME_LIMIT: usize = 253;
+/// What the API server assumes where nothing is written.
+const USUAL_SECONDS: u64 = 15;
+
+/// The Lease of one shard of a kind in one namespace, or with `everywhere` of all namespaces:
+/// `kab.PLURAL.GROUP.SHARD`, `kab-all.PLURAL.GROUP.SHARD`.
+pub fn name(kind: &Kind, everywhere: bool, shard: u32) -> String {
+    let prefix = if everywhere { "kab-all" } else { "kab" };
+    let full = kind.full_name();
+    let name = format!("{prefix}.{full}.{shard}");
+    if name.len() <= NAME_LIMIT {
+        return name;
+    }
+    format!("{prefix}.{:016x}.{shard}", fnv::mix(fnv::fold(fnv::BASIS, full.as_bytes())))
+}
+
+/// Why a Lease cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read a Lease")]
+pub struct LeaseError(#[from] serde_json::Error);
+
+#[derive(Deserialize)]
+struct Object {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    resource_version: String,
+    #[serde(default)]
+    annotations: Option<Annotations>,
+}
+
+#[derive(Deserialize)]
+struct Annotations {
+    // contract::names::APP; an attribute takes no constant.
+    #[serde(default, rename = "k8sasbackend.com/app")]
+    app: Option<String>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    holder_identity: Option<String>,
+    lease_duration_seconds: Option<u64>,
+    lease_transitions: Option<u64>,
+}
+
+/// Reads the API server's answer.
+///
+/// # Errors
+/// When it is not a Lease.
+pub fn read(json: &[u8]) -> Result<Lease, LeaseError> {
+    let Object { metadata, spec } = serde_json::from_slice(json)?;
+    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Ok(Lease {
+        version: metadata.resource_version,
+        holder: filled(spec.holder_identity),
+        app: filled(metadata.annotations.and_then(|annotations| annotations.app)),
+        duration: Duration::from_secs(spec.lease_duration_seconds.unwrap_or(USUAL_SECONDS)),
+        transitions: spec.lease_transitions.unwrap_or(0),
+    })
+}
+
+/// The body of the request that makes the claim: of a create where the claim has no base, else of a merge patch, which leaves what
+/// others keep in the Lease alone. `now` is for people who look at it.
+pub fn body(claim: &Claim, name: &str, now: Timestamp) -> Vec<u8> {
+    let time = format!("{now:.6}");
+    let mut spec = json!({
+        "holderIdentity": claim.holder,
+        "leaseDurationSeconds": claim.duration.as_secs().max(1),
+        "leaseTransitions": claim.transitions,
+        "renewTime": time,
+    });
+    let mut metadata = json!({});
+    if let (true, Some(spec)) = (claim.acquired, spec.as_object_mut()) {
+        spec.insert("acquireTime".to_owned(), time.into());
+    }
+    if let Some(metadata) = metadata.as_object_mut() {
+        if let Some(app) = &claim.app {
+            metadata.insert("annotations".to_owned(), json!({ (contract::names::APP): app }));
+        }
+        match &claim.base {
+            Some(version) => metadata.insert("resourceVersion".to_owned(), version.as_str().into()),
+            None => metadata.insert("name".to_owned(), name.into()),
+        };
+    }
+    let mut object = json!({"metadata": metadata, "spec": spec});
+    if let (None, Some(object)) = (&claim.base, object.as_object_mut()) {
+        object.insert("apiVersion".to_owned(), "coordination.k8s.io/v1".into());
+        object.insert("kind".to_owned(), "Lease".into());
+    }
+    object.to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::tests::{config_map, todo};
+
+    #[test]
+    fn each_kind_scope_and_shard_has_a_lease_of_its_own() {
+        assert_eq!(name(&todo(), false, 0), "kab.todos.k8sasbackend.com.0");
+        assert_eq!(name(&todo(), true, 12), "kab-all.todos.k8sasbackend.com.12");
+        assert_eq!(name(&config_map(), false, 0), "kab.configmaps.0");
+        let long = Kind { group: format!("{}.example", "g".repeat(240)), ..todo() };
+        let other = Kind { plural: "others".to_owned(), ..long.clone() };
+        assert!(name(&long, true, 0).len() <= NAME_LIMIT);
+        assert_ne!(name(&long, true, 0), name(&other, true, 0));
+    }
+
+    #[test]
+    fn a_lease_is_read_whoever_wrote_it() {
+        let told = br#"{"apiVersion":"coordination.k8s.io/v1","kind":"Lease",
+            "metadata":{"name":"x","resourceVersion":"7","annotations":{"k8sasbackend.com/app":"shop","other":"1"}},
+            "spec":{"holderIdentity":"a","leaseDurationSeconds":9,"leaseTransitions":3,"renewTime":"2026-01-01T00:00:00.000000Z"}}"#;
+        let expected = Lease {
+            version: "7".to_owned(),
+            holder: Some("a".to_owned()),
+            app: Some("shop".to_owned()),
+            duration: Duration::from_secs(9),
+            transitions: 3,
+        };
+        assert_eq!(read(told).unwrap(), expected);
+        let bare = read(br#"{"metadata":{"resourceVersion":"8"},"spec":{"holderIdentity":""}}"#).unwrap();
+        assert_eq!((bare.holder, bare.app, bare.duration), (None, None, Duration::from_secs(15)));
+        assert!(read(b"{}").is_err());
+    }
+
+    #[test]
+    fn a_claim_says_what_it_is_based_on() {
+        let now: Timestamp = "2026-01-02T03:04:05.6Z".parse().unwrap();
+        let claim = Claim {
+            base: Some("7".to_owned()),
+            holder: Some("a".to_owned()),
+            app: Some("shop".to_owned()),
+            duration: Duration::from_secs(10),
+            transitions: 4,
+            acquired: true,
+        };
+        let written = |claim: &Claim| serde_json::from_slice::<serde_json::Value>(&body(claim, "x", now)).unwrap();
+        let time = "2026-01-02T03:04:05.600000Z";
+        assert_eq!(
+            written(&claim),
+            json!({
+                "metadata": {"resourceVersion": "7", "annotations": {"k8sasbackend.com/app": "shop"}},
+                "spec": {"holderIdentity": "a", "leaseDurationSeconds": 10, "leaseTransitions": 4, "renewTime": time,
+                         "acquireTime": time},
+            })
+        );
+        let first = written(&Claim { base: None, app: None, ..claim.clone() });
+        assert_eq!(first["metadata"], json!({"name": "x"}));
+        assert_eq!(first["kind"], "Lease");
+        let over = written(&Claim { holder: None, acquired: false, ..claim });
+        assert_eq!((&over["spec"]["holderIdentity"], over["spec"].get("acquireTime")), (&json!(null), None));
+    }
+}
