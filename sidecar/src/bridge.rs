@@ -7,6 +7,8 @@ mod client;
 mod metrics;
 mod producer;
 mod reader;
+mod secrets;
+mod token;
 mod topics;
 mod trouble;
 mod worker;
@@ -16,7 +18,6 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant, SystemTime};
 
-use rdkafka::error::KafkaError;
 use runtime::readiness::Part;
 use sidecar_core::envelope::Envelope;
 use sidecar_core::feed::Feed;
@@ -56,6 +57,14 @@ pub enum BridgeError {
         /// What librdkafka says.
         fault: String,
     },
+    /// A file that the configuration names for Kafka cannot be read.
+    #[error("wrong configuration: kafka.{key}: {fault}")]
+    File {
+        /// The setting.
+        key: String,
+        /// The file, and why.
+        fault: String,
+    },
     /// The thread for Kafka calls cannot be started.
     #[error("failed to start the thread for Kafka calls")]
     Thread(#[source] std::io::Error),
@@ -67,13 +76,13 @@ pub enum BridgeError {
     Informer(#[from] Ended),
 }
 
-/// Whether librdkafka knows the properties: asked at start, before any kind is found.
+/// Whether librdkafka knows the properties and the files are there: asked at start, before any kind is found.
 ///
 /// # Errors
-/// [`BridgeError::Property`], which is a fault of the configuration.
+/// [`BridgeError::Property`] or [`BridgeError::File`], which are faults of the configuration.
 pub fn check(kafka: &KafkaConfig) -> Result<(), BridgeError> {
     let (unheard, _) = mpsc::channel(1);
-    Clients::new(kafka, "kab".to_owned(), unheard).check().map_err(wrong_property)
+    Clients::new(kafka, "kab".to_owned(), unheard).check()
 }
 
 /// What a broadcast is made of.
@@ -119,7 +128,7 @@ impl Bridge {
         let identity = identity(&cluster, &scope, &kind);
         let (sender, reports) = mpsc::channel(REPORTS);
         let clients = Clients::new(&kafka, identity.clone(), sender.clone());
-        clients.check().map_err(wrong_property)?;
+        clients.check()?;
         let labels = Labels { kind: kind.full_name(), namespace: scope.clone() };
         let worker = Worker {
             clients,
@@ -163,6 +172,8 @@ impl Bridge {
             metrics,
             labels,
             away,
+            remark: None,
+            doubted: false,
             batch: None,
             busy: false,
             began: Instant::now(),
@@ -179,13 +190,6 @@ impl Bridge {
     }
 }
 
-fn wrong_property(error: KafkaError) -> BridgeError {
-    match error {
-        KafkaError::ClientConfig(_, fault, property, _) => BridgeError::Property { property, fault },
-        other => BridgeError::Property { property: "?".to_owned(), fault: other.to_string() },
-    }
-}
-
 /// A bridge at work.
 struct Broadcast {
     ledger: Ledger,
@@ -198,6 +202,10 @@ struct Broadcast {
     labels: Labels,
     /// What is said while Kafka is away.
     away: String,
+    /// What to say of a topic that is used although it is not as configured.
+    remark: Option<String>,
+    /// Whether the last batch failed for a reason that a new connection does not end: only a batch that is sent tells otherwise.
+    doubted: bool,
     /// Being sent.
     batch: Option<Arc<Batch>>,
     /// Whether the thread has a call under way, and since when.
@@ -304,13 +312,19 @@ impl Broadcast {
             }
             return None;
         }
+        if let Report::Remark(remark) = report {
+            self.remark = remark;
+            return None;
+        }
         self.busy = false;
         let batch = self.batch.take();
         Some(match report {
             Report::Opened(opened) => {
                 match opened.position.as_ref().and_then(|position| position.version) {
                     Some(version) => {
-                        self.part.up();
+                        if !self.doubted {
+                            self.up();
+                        }
                         self.metrics.position(&self.labels, version.0);
                     }
                     // Until a position stands, a change is told as the state that a list met, not as what happened.
@@ -319,7 +333,8 @@ impl Broadcast {
                 Input::Opened(opened)
             }
             Report::Sent(ends) => {
-                self.part.up();
+                self.doubted = false;
+                self.up();
                 if let Some(batch) = batch {
                     self.metrics.sent(&self.labels, &batch, self.began.elapsed().as_secs_f64());
                 }
@@ -328,16 +343,29 @@ impl Broadcast {
             Report::ReadBack(readings) => Input::ReadBack(readings),
             Report::Failed(Trouble { failure, cause, detail }) => {
                 tracing::debug!(kind = %self.labels.kind, ns = self.labels.namespace, detail, ?failure, "a Kafka call failed");
+                self.doubted |= batch.is_some() && !matches!(cause, Cause::Away | Cause::Fenced | Cause::Stopped);
                 self.down(cause, detail);
                 self.metrics.failed(&self.labels, batch.is_some(), cause);
                 Input::Failed(failure)
             }
-            Report::Notice(..) => return None,
+            Report::Notice(..) | Report::Remark(_) => return None,
         })
+    }
+
+    /// Says that all is well, and what there is to say all the same.
+    fn up(&self) {
+        match &self.remark {
+            Some(remark) => self.part.up_with(remark.clone()),
+            None => self.part.up(),
+        }
+        self.metrics.trouble(&self.labels, self.remark.as_ref().map(|_| Cause::Partitions));
     }
 
     /// Says what is wrong. Kafka being away shows itself in many ways: people are told once, in the same words.
     fn down(&self, cause: Cause, detail: String) {
+        if cause != Cause::Stopped {
+            self.metrics.trouble(&self.labels, Some(cause));
+        }
         match cause {
             Cause::Away => self.part.down(self.away.clone()),
             Cause::Stopped => {}

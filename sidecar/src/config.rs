@@ -11,6 +11,7 @@ mod sources;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -54,10 +55,14 @@ pub struct ApiConfig {
 }
 
 /// How to broadcast.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
     /// librdkafka's properties, `bootstrap.servers` among them; none that the bridge sets itself.
     pub properties: BTreeMap<String, String>,
+    /// Those whose value stands in a file.
+    pub property_files: BTreeMap<String, PathBuf>,
+    /// Where the token for OAUTHBEARER stands.
+    pub token_file: Option<PathBuf>,
     /// What a crash may cost.
     pub delivery: Delivery,
     /// Bytes of waiting changes, per kind and namespace scope, before they collapse to the newest per entity.
@@ -66,6 +71,18 @@ pub struct KafkaConfig {
     pub partitions: Option<i32>,
     /// Replicas of a topic that is created; absent: the broker's default.
     pub replication_factor: Option<i32>,
+}
+
+/// Properties by name alone: a value may be a secret.
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("properties", &self.properties.keys())
+            .field("property_files", &self.property_files)
+            .field("token_file", &self.token_file)
+            .field("delivery", &self.delivery)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a crash may cost a consumer.
@@ -94,6 +111,8 @@ pub struct KindConfig {
     pub topic: Option<String>,
     /// Bound of the cache of each of its watches.
     pub cache_bytes: usize,
+    /// Bounds of what is written here; none for a kind that is not owned.
+    pub budget: Limits,
 }
 
 /// The namespaces of a kind that are served.
@@ -111,8 +130,6 @@ pub enum Namespace {
     /// The sidecar's own: of its service account or its kubeconfig's context.
     Own,
     /// By name.
-    /// Bounds of what is written here; none for a kind that is not owned.
-    pub budget: Limits,
     Named(String),
 }
 

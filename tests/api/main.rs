@@ -7,10 +7,12 @@
 
 mod bounds;
 mod budgets;
+mod credentials;
 mod definitions;
 mod entities;
 mod events;
 mod faults;
+mod guarded;
 mod history;
 mod kinds;
 mod linearizable;
@@ -23,5 +25,7 @@ mod refusals;
 mod sample;
 mod security;
 mod startup;
+mod tail;
+mod topics;
 mod world;
 mod writes;

@@ -16,4 +16,5 @@ pub mod sample;
 pub mod sidecar;
 pub mod todos;
 pub mod topic;
+pub mod topics;
 pub mod wait;

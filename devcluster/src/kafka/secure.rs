@@ -87,9 +87,9 @@ pub enum Access {
 pub struct Right {
     /// `User:NAME`; for a client certificate `User:CN=NAME`.
     pub principal: String,
-    /// `Read`, `Write`, `Describe`, `Create`, `DescribeConfigs` …
+    /// `READ`, `WRITE`, `DESCRIBE`, `CREATE`, `DESCRIBE_CONFIGS` …
     pub operation: String,
-    /// `Topic`, `Group`, `TransactionalId`, `Cluster`.
+    /// `TOPIC`, `GROUP`, `TRANSACTIONAL_ID`, `CLUSTER`.
     pub resource: String,
     /// The resource's name; with a `*` at the end all names that begin so.
     pub name: String,

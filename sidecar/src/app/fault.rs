@@ -70,7 +70,7 @@ impl AppError {
         match self {
             Self::Task(TaskError::Failed { source, .. }) => match source.downcast_ref::<Self>() {
                 Some(inner) => inner.is_configuration(),
-                None => matches!(source.downcast_ref(), Some(BridgeError::Property { .. })),
+                None => matches!(source.downcast_ref(), Some(BridgeError::Property { .. } | BridgeError::File { .. })),
             },
             Self::Task(_) | Self::Redefined { .. } => false,
             _ => true,

@@ -28,6 +28,7 @@ pub struct Metrics {
     position: Family<Labels, Gauge<u64, AtomicU64>>,
     lag: Family<Labels, Gauge<f64, AtomicU64>>,
     failures: Family<FailureLabels, Counter>,
+    trouble: Family<FailureLabels, Gauge>,
 }
 
 /// Which broadcast.
@@ -83,6 +84,7 @@ enum CauseLabel {
     too_large,
     denied,
     topic,
+    partitions,
     other,
 }
 
@@ -102,6 +104,7 @@ impl Metrics {
             position: Family::default(),
             lag: Family::default(),
             failures: Family::default(),
+            trouble: Family::default(),
         };
         registry.register("kab_bridge_records", "Records in Kafka", metrics.records.clone());
         registry.register("kab_bridge_value", "Bytes of the records' values", metrics.bytes.clone());
@@ -137,6 +140,11 @@ impl Metrics {
             metrics.lag.clone(),
         );
         registry.register("kab_bridge_failures", "Kafka calls that failed, by cause", metrics.failures.clone());
+        registry.register(
+            "kab_bridge_trouble",
+            "1 while something is wrong with Kafka or the topic, by cause",
+            metrics.trouble.clone(),
+        );
         metrics
     }
 
@@ -181,16 +189,21 @@ impl Metrics {
             self.batch(labels, OutcomeLabel::failed);
         }
         let Labels { kind, namespace } = labels.clone();
-        let cause = match cause {
-            Cause::Away => CauseLabel::away,
-            Cause::Fenced => CauseLabel::fenced,
-            Cause::TooLarge => CauseLabel::too_large,
-            Cause::Denied => CauseLabel::denied,
-            Cause::Topic => CauseLabel::topic,
-            Cause::Stopped => return,
-            Cause::Other => CauseLabel::other,
-        };
+        let Some(cause) = cause_label(cause) else { return };
         self.failures.get_or_create(&FailureLabels { kind, namespace, cause }).inc();
+    }
+
+    /// What is wrong now, if anything; a cause that was told before is 0 from then on.
+    pub(super) fn trouble(&self, labels: &Labels, now: Option<Cause>) {
+        let now = now.and_then(cause_label);
+        for cause in CAUSES {
+            let of = FailureLabels { kind: labels.kind.clone(), namespace: labels.namespace.clone(), cause };
+            if now == Some(cause) {
+                self.trouble.get_or_create(&of).set(1);
+            } else if let Some(gauge) = self.trouble.get(&of) {
+                gauge.set(0);
+            }
+        }
     }
 
     pub(super) fn waiting(&self, labels: &Labels, changes: usize, bytes: usize, lag: f64) {
@@ -214,6 +227,29 @@ impl Metrics {
         let Labels { kind, namespace } = labels.clone();
         self.records.get_or_create(&RecordLabels { kind, namespace, event }).inc();
     }
+}
+
+const CAUSES: [CauseLabel; 7] = [
+    CauseLabel::away,
+    CauseLabel::fenced,
+    CauseLabel::too_large,
+    CauseLabel::denied,
+    CauseLabel::topic,
+    CauseLabel::partitions,
+    CauseLabel::other,
+];
+
+fn cause_label(cause: Cause) -> Option<CauseLabel> {
+    Some(match cause {
+        Cause::Away => CauseLabel::away,
+        Cause::Fenced => CauseLabel::fenced,
+        Cause::TooLarge => CauseLabel::too_large,
+        Cause::Denied => CauseLabel::denied,
+        Cause::Topic => CauseLabel::topic,
+        Cause::Partitions => CauseLabel::partitions,
+        Cause::Stopped => return None,
+        Cause::Other => CauseLabel::other,
+    })
 }
 
 fn event(event: Event) -> EventLabel {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use contract::names::POSITIONS_TOPIC;
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -27,6 +28,8 @@ use crate::config::Delivery;
 const SLICE: Duration = Duration::from_secs(2);
 /// How long a new producer may take to become ready: it waits there for an older one's transaction to end.
 const INITIALIZATION: Duration = Duration::from_secs(20);
+/// After so long without deliveries a refused connection counts; brokers that restart refuse some for a moment.
+const REFUSED: Duration = Duration::from_secs(1);
 /// How often an abort is tried before the producer is given up; a new one of the same id aborts as well.
 const ABORTS: u32 = 3;
 
@@ -54,6 +57,8 @@ impl Sender {
         let producer = BaseProducer::from_config_and_context(config, deliveries)
             .map_err(|error| Trouble::of("make a Kafka producer", &error))?;
         let sender = Self { producer, delivery, topic, identity, stop };
+        // A token is asked for at once, and handed over here.
+        sender.idle();
         if delivery == Delivery::ExactlyOnce {
             sender.repeat("make the producer ready for transactions", INITIALIZATION, |producer| {
                 producer.init_transactions(SLICE)
@@ -98,10 +103,24 @@ impl Sender {
             .and_then(|()| self.position(position))
             .and_then(|()| self.settle());
         if let Err(trouble) = sent {
-            return Err(self.abort(trouble));
+            return Err(self.abort(self.explained(trouble)));
         }
         let ends = std::mem::take(&mut self.deliveries().lock().ends);
         self.commit().map(|()| ends)
+    }
+
+    /// Why the transaction failed, where the records only tell that they were swept away with it. Asked by beginning another one, which
+    /// a transaction that failed refuses with its reason, and one that goes on refuses too.
+    fn explained(&self, trouble: Trouble) -> Trouble {
+        if trouble.cause != Cause::Other {
+            return trouble;
+        }
+        match self.producer.begin_transaction() {
+            Err(KafkaError::Transaction(told)) if told.txn_requires_abort() => {
+                self.trouble("send a record", &KafkaError::Transaction(told))
+            }
+            _ => trouble,
+        }
     }
 
     /// Until it is known whether the transaction is committed, this is asked again: a lost answer is not a failure.
@@ -115,6 +134,10 @@ impl Sender {
                         _ if self.stop.is_cancelled() => return Err(Trouble::stopped()),
                         KafkaError::Transaction(told) if told.is_fatal() => return Err(trouble),
                         KafkaError::Transaction(told) if told.txn_requires_abort() => return Err(self.abort(trouble)),
+                        // What became of it is for the position to tell.
+                        KafkaError::Transaction(told) if told.is_retriable() && self.is_refused() => {
+                            return Err(trouble);
+                        }
                         KafkaError::Transaction(told) if told.is_retriable() => self.notice(&trouble),
                         _ => return Err(trouble),
                     }
@@ -126,7 +149,9 @@ impl Sender {
     /// Ends the transaction, so that the batch can be sent again by this producer. `trouble` says why; it becomes
     /// worse when the abort fails too.
     fn abort(&self, trouble: Trouble) -> Trouble {
-        if matches!(trouble.failure, Failure::Fenced) || self.producer.client().fatal_error().is_some() {
+        let hopeless =
+            matches!(trouble.failure, Failure::Fenced) || trouble.cause == Cause::Denied && self.is_refused();
+        if hopeless || self.producer.client().fatal_error().is_some() {
             return trouble;
         }
         self.producer.purge(PurgeConfig::default().queue());
@@ -212,6 +237,10 @@ impl Sender {
             if self.stop.is_cancelled() {
                 return Err(Trouble::stopped());
             }
+            if started.elapsed() > REFUSED && self.is_refused() {
+                // It would be tried again until the records are too old, with secrets that may have been replaced meanwhile.
+                return Err(Trouble::refused());
+            }
             let step = match started.elapsed().as_millis() {
                 0..100 => 1,
                 100..2_000 => 10,
@@ -237,6 +266,9 @@ impl Sender {
             match outcome {
                 Ok(()) => return Ok(()),
                 Err(_) if self.stop.is_cancelled() => return Err(Trouble::stopped()),
+                Err(_) if self.is_refused() => {
+                    return Err(Trouble::refused());
+                }
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && started.elapsed() < limit => {
                     self.notice(&Trouble::of(doing, &KafkaError::Transaction(error)));
                 }
@@ -256,6 +288,10 @@ impl Sender {
             }
         }
         trouble
+    }
+
+    fn is_refused(&self) -> bool {
+        self.producer.context().context.is_refused()
     }
 
     fn notice(&self, trouble: &Trouble) {
@@ -297,6 +333,12 @@ impl State {
 }
 
 impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = Context::ENABLE_REFRESH_OAUTH_TOKEN;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.context.generate_oauth_token(config)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.context.log(level, facility, message);
     }

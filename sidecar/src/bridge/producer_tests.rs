@@ -37,10 +37,18 @@ impl Broker {
 
     fn sender(&self, delivery: Delivery) -> Result<Sender, Trouble> {
         let properties = BTreeMap::from([("bootstrap.servers".to_owned(), self.mock.bootstrap_servers())]);
-        let kafka = KafkaConfig { properties, delivery, queue_bytes: 0, partitions: None, replication_factor: None };
+        let kafka = KafkaConfig {
+            properties,
+            property_files: BTreeMap::new(),
+            token_file: None,
+            delivery,
+            queue_bytes: 0,
+            partitions: None,
+            replication_factor: None,
+        };
         let clients = Clients::new(&kafka, "kab.test".to_owned(), self.report.clone());
         Sender::open(
-            &clients.producer(None),
+            &clients.producer(None).unwrap(),
             clients.context().clone(),
             delivery,
             TOPIC.to_owned(),

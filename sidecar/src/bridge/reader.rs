@@ -136,8 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     fn consumer(&self, isolation: Isolation) -> Result<BaseConsumer<Context>, Trouble> {
-        let config = self.clients.reader(isolation);
-        self.clients.make(&config).map_err(|error| Trouble::of("make a Kafka client", &error))
+        self.clients.consumer(isolation)
     }
 
     fn read(

@@ -5,6 +5,9 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sidecar_core::ledger::Failure;
 
+/// A call that was given up because the connection is refused; why comes by [`Trouble::because`].
+const REFUSED: &str = "Kafka refuses the connection";
+
 /// Kinds of trouble, a closed set for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Cause {
@@ -18,6 +21,8 @@ pub(super) enum Cause {
     Denied,
     /// The topic is not fit for it.
     Topic,
+    /// The topic has fewer partitions than configured: said, and broadcast to all the same.
+    Partitions,
     /// The sidecar is ending.
     Stopped,
     /// Anything else.
@@ -62,11 +67,15 @@ impl Trouble {
     /// The same trouble, with why Kafka lately refused a connection where that explains a call that only ran out of time.
     pub(super) fn because(self, refusal: Option<String>) -> Self {
         match refusal {
-            Some(refusal) if matches!(self.cause, Cause::Away | Cause::Other) => {
-                Self { cause: Cause::Denied, detail: format!("Kafka refuses the connection: {refusal}"), ..self }
+            Some(refusal) if matches!(self.cause, Cause::Away | Cause::Other) || self.detail == REFUSED => {
+                Self { cause: Cause::Denied, detail: format!("{REFUSED}: {refusal}"), ..self }
             }
             _ => self,
         }
+    }
+
+    pub(super) fn refused() -> Self {
+        Self::new(Failure::Renew, Cause::Denied, REFUSED)
     }
 
     pub(super) fn stopped() -> Self {

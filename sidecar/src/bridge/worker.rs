@@ -39,6 +39,8 @@ pub(super) enum Report {
     Sent(Offsets),
     ReadBack(Readings),
     Failed(Trouble),
+    /// No outcome yet: what to say of a topic that is used although it is not as configured.
+    Remark(Option<String>),
     /// No outcome yet: why it takes long.
     Notice(Cause, String),
 }
@@ -85,11 +87,16 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if report.is_ok() {
+                // What works is not refused any more.
+                self.clients.context().take_last();
+            }
             let report = report.unwrap_or_else(|trouble| {
                 if trouble.failure != Failure::Again {
                     open = None;
                 }
-                Report::Failed(trouble.because(self.clients.context().take_last()))
+                let trouble = trouble.because(self.clients.context().take_last());
+                Report::Failed(Trouble { detail: self.clients.hide(&trouble.detail), ..trouble })
             });
             if self.reports.blocking_send(report).is_err() {
                 return;
@@ -99,8 +106,9 @@ impl Worker {
 
     fn open(&self) -> Result<(Opened, Open), Trouble> {
         let topic = topics::ensure(&self.clients, &self.topic, self.sizes)?;
+        let remark = self.sizes.remark(&self.topic, &topic);
         let sender = Sender::open(
-            &self.clients.producer(topic.record_limit),
+            &self.clients.producer(topic.record_limit)?,
             self.clients.context().clone(),
             self.clients.delivery(),
             self.topic.clone(),
@@ -115,6 +123,8 @@ impl Worker {
         if let Some(position) = position.as_ref().filter(|position| position.version.is_some()) {
             reader.records(&mut since, Some(&position.offsets), &ends)?;
         }
+        // Before what it is a remark on: both are taken in this order.
+        drop(self.reports.blocking_send(Report::Remark(remark)));
         let opened = Opened { position, sent: since.done(), ends, created: topic.created };
         Ok((opened, Open { sender, topic }))
     }

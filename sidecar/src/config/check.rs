@@ -137,8 +137,14 @@ fn is_origin(text: &str) -> bool {
 }
 
 fn check_kafka(raw: &RawKafka, wrong: Wrong<'_>) -> Result<KafkaConfig, ConfigError> {
-    if let Some(name) = OWN_PROPERTIES.iter().find(|name| raw.properties.contains_key(**name)) {
-        return Err(wrong(&["kafka", "properties", name], "is set by the sidecar itself; leave it out".to_owned()));
+    for (section, names) in [("properties", &raw.properties), ("propertyFiles", &raw.property_files)] {
+        if let Some(name) = OWN_PROPERTIES.iter().find(|name| names.contains_key(**name)) {
+            return Err(wrong(&["kafka", section, name], "is set by the sidecar itself; leave it out".to_owned()));
+        }
+    }
+    if let Some(name) = raw.property_files.keys().find(|name| raw.properties.contains_key(*name)) {
+        let text = "stands in kafka.properties too: say it once".to_owned();
+        return Err(wrong(&["kafka", "propertyFiles", name], text));
     }
     let brokers = ["bootstrap.servers", "metadata.broker.list"];
     if !brokers.iter().any(|name| raw.properties.get(*name).is_some_and(|value| !value.trim().is_empty())) {
@@ -147,12 +153,15 @@ fn check_kafka(raw: &RawKafka, wrong: Wrong<'_>) -> Result<KafkaConfig, ConfigEr
             "is missing: name a broker, e.g. kafka:9092".to_owned(),
         ));
     }
+    check_token(raw, wrong)?;
     let positive = |key: &str, value: Option<i32>| match value {
         Some(number) if number < 1 => Err(wrong(&["kafka", key], format!("{number} is less than 1"))),
         other => Ok(other),
     };
     Ok(KafkaConfig {
         properties: raw.properties.clone(),
+        property_files: raw.property_files.iter().map(|(name, path)| (name.clone(), path.into())).collect(),
+        token_file: raw.token_file.clone(),
         delivery: match raw.delivery {
             RawDelivery::ExactlyOnce => Delivery::ExactlyOnce,
             RawDelivery::AtLeastOnce => Delivery::AtLeastOnce,
@@ -161,6 +170,27 @@ fn check_kafka(raw: &RawKafka, wrong: Wrong<'_>) -> Result<KafkaConfig, ConfigEr
         partitions: positive("partitions", raw.partitions)?,
         replication_factor: positive("replicationFactor", raw.replication_factor)?,
     })
+}
+
+/// Tokens come from a file and in no other way: librdkafka's own ways to come by one are not built in, or are for toys.
+fn check_token(raw: &RawKafka, wrong: Wrong<'_>) -> Result<(), ConfigError> {
+    for name in ["sasl.oauthbearer.method", "enable.sasl.oauthbearer.unsecure.jwt"] {
+        if raw.properties.contains_key(name) {
+            let text = "cannot be used here: put the token into a file and name it in kafka.tokenFile".to_owned();
+            return Err(wrong(&["kafka", "properties", name], text));
+        }
+    }
+    let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| raw.properties.get(*name));
+    match (mechanism.is_some_and(|name| name.eq_ignore_ascii_case("OAUTHBEARER")), &raw.token_file) {
+        (true, None) => {
+            Err(wrong(&["kafka", "tokenFile"], "is missing: sasl.mechanisms is OAUTHBEARER, which needs a token".to_owned()))
+        }
+        (false, Some(_)) => Err(wrong(
+            &["kafka", "tokenFile"],
+            "is of no use: set sasl.mechanisms to OAUTHBEARER in kafka.properties, or leave it out".to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
@@ -173,6 +203,23 @@ fn check_budget(raw: &RawBudget, owned: bool, wrong: Wrong<'_>) -> Result<Limits
         let text = "only an owned kind can be written; set `owned: true` or leave the budget out".to_owned();
         return Err(wrong(&["budget"], text));
     }
+    let whole = |key: &str, value: &Option<String>, what: &str| {
+        let read = |text: &String| {
+            let number = quantity::whole(text).filter(|number| *number > 0);
+            number.ok_or_else(|| wrong(&["budget", key], format!("{text:?} is not {what}")))
+        };
+        value.as_ref().map(read).transpose()
+    };
+    let rate = |text: &String| {
+        let rate = quantity::thousandths(text).and_then(Rate::new);
+        let text = format!("{text:?} is not a number of writes from 0.001 to 1M, such as 50 or 0.5");
+        rate.ok_or_else(|| wrong(&["budget", "writesPerSecond"], text))
+    };
+    Ok(Limits {
+        objects: whole("objects", &raw.objects, "a number of entities above 0, such as 10000 or 10k")?,
+        bytes: whole("bytes", &raw.bytes, "a size above 0, such as 50Mi")?,
+        writes_per_second: raw.writes_per_second.as_ref().map(rate).transpose()?,
+    })
 }
 
 fn check_kinds(raw: &[RawKind], wrong: Wrong<'_>) -> Result<Vec<KindConfig>, ConfigError> {
@@ -203,23 +250,6 @@ fn check_kinds(raw: &[RawKind], wrong: Wrong<'_>) -> Result<Vec<KindConfig>, Con
     Ok(kinds)
 }
 
-    let whole = |key: &str, value: &Option<String>, what: &str| {
-        let read = |text: &String| {
-            let number = quantity::whole(text).filter(|number| *number > 0);
-            number.ok_or_else(|| wrong(&["budget", key], format!("{text:?} is not {what}")))
-        };
-        value.as_ref().map(read).transpose()
-    };
-    let rate = |text: &String| {
-        let rate = quantity::thousandths(text).and_then(Rate::new);
-        let text = format!("{text:?} is not a number of writes from 0.001 to 1M, such as 50 or 0.5");
-        rate.ok_or_else(|| wrong(&["budget", "writesPerSecond"], text))
-    };
-    Ok(Limits {
-        objects: whole("objects", &raw.objects, "a number of entities above 0, such as 10000 or 10k")?,
-        bytes: whole("bytes", &raw.bytes, "a size above 0, such as 50Mi")?,
-        writes_per_second: raw.writes_per_second.as_ref().map(rate).transpose()?,
-    })
 fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError> {
     let (group, version) = raw.api_version.split_once('/').unwrap_or(("", &raw.api_version));
     if !is_dns(version, false) || !(group.is_empty() || is_dns(group, true)) || raw.api_version.starts_with('/') {
@@ -258,6 +288,7 @@ fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError
         namespaces: namespaces(&raw.namespaces).map_err(|text| wrong(&["namespaces"], text))?,
         topic: raw.topic.clone(),
         cache_bytes: bytes(&raw.cache_bytes).map_err(|text| wrong(&["cacheBytes"], text))?,
+        budget: check_budget(&raw.budget, raw.owned, wrong)?,
     })
 }
 
@@ -288,7 +319,6 @@ fn is_dns(text: &str, dots: bool) -> bool {
             && !part.starts_with('-')
             && !part.ends_with('-')
             && part.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
-        budget: check_budget(&raw.budget, raw.owned, wrong)?,
     };
     if dots { text.split('.').all(label) } else { label(text) }
 }

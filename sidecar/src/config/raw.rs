@@ -67,6 +67,11 @@ pub(super) struct RawKafka {
     /// Any property of librdkafka: `bootstrap.servers` (needed), TLS, SASL, compression. Without `kafka` nothing is broadcast.
     #[serde(deserialize_with = "scalars")]
     pub(super) properties: BTreeMap<String, String>,
+    /// Properties of librdkafka whose value stands in a file, such as `sasl.password`: name and path. Read again whenever a connection is made anew, so that a secret can be replaced while the sidecar runs.
+    #[serde(deserialize_with = "scalars")]
+    pub(super) property_files: BTreeMap<String, String>,
+    /// File with the token for SASL's mechanism OAUTHBEARER, such as a projected service account token; read again before it expires.
+    pub(super) token_file: Option<PathBuf>,
     /// `exactlyOnce`: records and position are one transaction. `atLeastOnce`: a crash may repeat records, with the same `ce_id`.
     pub(super) delivery: RawDelivery,
     /// Memory for waiting changes of one kind, in bytes or with Ki, Mi, Gi; beyond it they collapse to the newest per entity.
@@ -106,11 +111,6 @@ pub(super) struct RawKind {
     /// Memory for the entities of each watch of this kind, in bytes or with Ki, Mi, Gi; with more than fits the kind is neither read nor broadcast.
     #[serde(default = "cache_bytes", deserialize_with = "scalar")]
     pub(super) cache_bytes: String,
-}
-
-/// Some hundred thousand entities of the usual size: a bound against surprises, not a budget.
-fn cache_bytes() -> String {
-    "512Mi".to_owned()
     #[serde(default)]
     pub(super) budget: RawBudget,
 }
@@ -127,6 +127,11 @@ pub(super) struct RawBudget {
     /// Writes through this sidecar, deletes apart, such as `50` or `0.5`; a second's worth may come at once. Absent: no bound.
     #[serde(deserialize_with = "optional_scalar")]
     pub(super) writes_per_second: Option<String>,
+}
+
+/// Some hundred thousand entities of the usual size: a bound against surprises, not a budget.
+fn cache_bytes() -> String {
+    "512Mi".to_owned()
 }
 
 impl Default for RawConfig {
@@ -170,6 +175,8 @@ impl Default for RawKafka {
     fn default() -> Self {
         Self {
             properties: BTreeMap::new(),
+            property_files: BTreeMap::new(),
+            token_file: None,
             delivery: RawDelivery::ExactlyOnce,
             queue_bytes: "16Mi".to_owned(),
             partitions: None,
@@ -217,6 +224,10 @@ fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
     Scalar::deserialize(deserializer).map(|scalar| scalar.0)
 }
 
+fn optional_scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<Scalar>::deserialize(deserializer)?.map(|scalar| scalar.0))
+}
+
 fn scalars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     struct AsTexts;
     impl<'de> Visitor<'de> for AsTexts {
@@ -224,10 +235,6 @@ fn scalars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a map of properties")
         }
-fn optional_scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<Scalar>::deserialize(deserializer)?.map(|scalar| scalar.0))
-}
-
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut all = BTreeMap::new();
             while let Some((name, value)) = map.next_entry::<String, Scalar>()? {

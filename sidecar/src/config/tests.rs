@@ -215,3 +215,35 @@ fn the_entity_api_listens_on_loopback_only() {
         assert_eq!(load(TODO, &[("KAB_API__ADDRESS", loopback)], &[]).unwrap().api.address.to_string(), loopback);
     }
 }
+
+#[test]
+fn secrets_for_kafka_come_from_files_and_are_said_once() {
+    let with = |kafka: &str| load(&format!("{TODO}kafka: {kafka}\n"), &[], &[]);
+    let brokers = "bootstrap.servers: 'a:1'";
+    let files = with(&format!("{{properties: {{{brokers}}}, propertyFiles: {{sasl.password: /secret}}}}")).unwrap();
+    let kafka = files.kafka.unwrap();
+    assert_eq!(kafka.property_files, BTreeMap::from([("sasl.password".to_owned(), PathBuf::from("/secret"))]));
+    let environment = [("KAB_KAFKA__PROPERTY_FILES__SASL_PASSWORD", "/other")];
+    let config = load(&format!("{TODO}kafka: {{properties: {{{brokers}}}}}\n"), &environment, &[]).unwrap();
+    assert_eq!(config.kafka.unwrap().property_files.get("sasl.password"), Some(&PathBuf::from("/other")));
+    for (kafka, words) in [
+        (
+            "{properties: {BROKERS, sasl.password: x}, propertyFiles: {sasl.password: /secret}}",
+            "propertyFiles.sasl.password",
+        ),
+        ("{properties: {BROKERS}, propertyFiles: {acks: /secret}}", "kafka.propertyFiles.acks"),
+        ("{properties: {BROKERS}, tokenFile: /token}", "set sasl.mechanisms to OAUTHBEARER"),
+        ("{properties: {BROKERS, sasl.mechanisms: OAUTHBEARER}}", "kafka.tokenFile: is missing"),
+        ("{properties: {BROKERS, sasl.oauthbearer.method: oidc}}", "kafka.tokenFile"),
+    ] {
+        let message = with(&kafka.replace("BROKERS", brokers)).unwrap_err();
+        assert!(message.contains(words), "{kafka}: {message}");
+    }
+}
+
+#[test]
+fn no_value_of_a_kafka_property_is_in_debug_output() {
+    let file = format!("{TODO}kafka: {{properties: {{bootstrap.servers: 'a:1', sasl.password: sesame}}}}\n");
+    let shown = format!("{:?}", load(&file, &[], &[]).unwrap());
+    assert!(shown.contains("sasl.password") && !shown.contains("sesame"), "{shown}");
+}
