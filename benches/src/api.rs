@@ -1,33 +1,45 @@
-//! The entity API's reads and lists, against bare hyper and `kubectl proxy`; then writes and memory.
+//! The entity API's single reads against other servers; and the order in which everything of it is measured.
 #![expect(clippy::print_stdout, reason = "progress of a benchmark")]
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::figures::{Figure, Goal, median};
+use crate::figures::{Figure, Goal};
 use crate::load::{self, Outcome};
-use crate::system::{NAMESPACE, System};
-use crate::{memory, writes};
+use crate::peers::{self, Peer};
+use crate::system::System;
+use crate::{lists, writes};
 
 /// How long one load lasts.
-const LOAD: Duration = Duration::from_secs(2);
+pub(crate) const LOAD: Duration = Duration::from_secs(2);
 /// Entities in the list that is measured.
-const LISTED: usize = 1000;
-/// Connections at which a single read's latency is compared.
+pub(crate) const LISTED: usize = 1000;
+/// Connections at which a single read is measured; the rates that are wanted are those of the second.
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
+const GOAL_CONNECTIONS: usize = 16;
 
-/// Measures everything.
-pub(crate) async fn measure(rounds: usize, with_memory: bool) -> anyhow::Result<Vec<Figure>> {
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    Reads,
+    Lists,
+    Writes,
+}
+
+/// Measures reads, lists and writes, or only some parts.
+pub(crate) async fn measure(rounds: usize, only: &[Part]) -> anyhow::Result<Vec<Figure>> {
+    let wanted = |part| only.is_empty() || only.contains(&part);
     println!("starting the cluster and the sidecar …");
     let system = System::start(true).await?;
-    let idle = memory::resident(system.sidecar.program.pid())?;
     system.fill(0, LISTED).await?;
     let mut figures = Vec::new();
-    reads(&system, rounds, &mut figures).await?;
-    lists(&system, rounds, &mut figures).await?;
-    writes::measure(&system, rounds, &mut figures).await?;
-    if with_memory {
-        memory::measure(&system, idle, LISTED, &mut figures).await?;
+    if wanted(Part::Reads) {
+        reads(&system, rounds, &mut figures).await?;
+    }
+    if wanted(Part::Lists) {
+        lists::measure(&system, rounds, &mut figures).await?;
+    }
+    if wanted(Part::Writes) {
+        writes::measure(&system, rounds, &mut figures).await?;
     }
     system.stop().await;
     Ok(figures)
@@ -36,94 +48,47 @@ pub(crate) async fn measure(rounds: usize, with_memory: bool) -> anyhow::Result<
 async fn reads(system: &System, rounds: usize, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
     let path = "/v1/todos/todo-000007";
     let answer = system.sidecar.api.get(path).await?.expect(200)?;
-    let (bare, proxy) = (system.reference(&answer).await?, system.kubectl_proxy().await?);
-    let object = load::get(&format!("/apis/k8sasbackend.com/v1/namespaces/{NAMESPACE}/todos/todo-000007"));
+    let others = [
+        (peers::bare_hyper(system, path, &answer).await?, Goal::AtLeast(0.85)),
+        (peers::axum(system, path, &answer).await?, Goal::None),
+        (peers::kubectl_proxy(system, "/todo-000007").await?, Goal::AtLeast(25.0)),
+    ];
     let ours = load::get(path);
     for connections in CONNECTIONS {
         println!("GET one entity, {connections} connections, {rounds} rounds …");
-        let mut runs = Runs::default();
+        let mut runs: Vec<(Outcome, Vec<Outcome>)> = Vec::new();
         for _ in 0..rounds {
-            runs.ours.push(load::run(system.address()?, &ours, connections, LOAD).await?);
-            runs.bare.push(load::run(bare.address, &ours, connections, LOAD).await?);
-            runs.proxy.push(load::run(proxy.address, &object, connections, LOAD).await?);
+            let own = load::run(system.address()?, &ours, connections, LOAD).await?;
+            let mut theirs = Vec::new();
+            for (peer, _) in &others {
+                theirs.push(run(peer, connections).await?);
+            }
+            runs.push((own, theirs));
         }
-        let name = |what: &str| format!("GET one, {connections} connections: {what}");
-        let bare_goal = if connections == 16 { Goal::AtLeast(0.85) } else { Goal::None };
-        let proxy_goal = if connections == 16 { Goal::AtLeast(25.0) } else { Goal::None };
-        figures.push(Figure::against(
-            name("rate"),
-            &rates(&runs.ours),
-            "1/s",
-            "bare hyper",
-            &rates(&runs.bare),
-            bare_goal,
-        ));
-        figures.push(Figure::against(
-            name("rate"),
-            &rates(&runs.ours),
-            "1/s",
-            "kubectl proxy",
-            &rates(&runs.proxy),
-            proxy_goal,
-        ));
-        let p99 = |runs: &[Outcome]| runs.iter().map(|run| run.milliseconds(0.99)).collect::<Vec<_>>();
-        figures.push(Figure::against(name("p99"), &p99(&runs.ours), "ms", "bare hyper", &p99(&runs.bare), Goal::None));
-        figures.push(Figure::against(
-            name("p99"),
-            &p99(&runs.ours),
-            "ms",
-            "kubectl proxy",
-            &p99(&runs.proxy),
-            Goal::AtMost(1.0),
-        ));
+        for (what, unit, measure) in MEASURES {
+            for (index, (peer, goal)) in others.iter().enumerate() {
+                let own: Vec<f64> = runs.iter().map(|(own, _)| measure(own)).collect();
+                let theirs: Vec<f64> = runs.iter().filter_map(|(_, theirs)| theirs.get(index)).map(measure).collect();
+                let goal = match what {
+                    "p99" => Goal::AtMost(1.0),
+                    _ if connections == GOAL_CONNECTIONS => *goal,
+                    _ => Goal::None,
+                };
+                let name = format!("GET one, {connections} connections: {what}");
+                figures.push(Figure::against(name, &own, unit, peer.name, &theirs, goal));
+            }
+        }
     }
     Ok(())
 }
 
-async fn lists(system: &System, rounds: usize, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
-    let answer = system.sidecar.api.get("/v1/todos").await?.expect(200)?;
-    let (bare, proxy) = (system.reference(&answer).await?, system.kubectl_proxy().await?);
-    let objects = load::get(&format!("/apis/k8sasbackend.com/v1/namespaces/{NAMESPACE}/todos"));
-    let ours = load::get("/v1/todos");
-    println!("LIST of {LISTED}, 16 connections, {rounds} rounds …");
-    let mut runs = Runs::default();
-    for _ in 0..rounds {
-        runs.ours.push(sixteen(system.address()?, &ours).await?);
-        runs.bare.push(sixteen(bare.address, &ours).await?);
-        runs.proxy.push(sixteen(proxy.address, &objects).await?);
-    }
-    let name = format!("LIST of {LISTED} ({} kB), 16 connections: rate", answer.body.to_string().len() / 1000);
-    figures.push(Figure::against(
-        &name,
-        &rates(&runs.ours),
-        "1/s",
-        "bare hyper",
-        &rates(&runs.bare),
-        Goal::AtLeast(0.4),
-    ));
-    figures.push(Figure::against(
-        &name,
-        &rates(&runs.ours),
-        "1/s",
-        "kubectl proxy",
-        &rates(&runs.proxy),
-        Goal::AtLeast(40.0),
-    ));
-    println!("  {:.0}/s", median(&rates(&runs.ours)));
-    Ok(())
-}
+type Measure = fn(&Outcome) -> f64;
 
-async fn sixteen(server: SocketAddr, request: &[u8]) -> anyhow::Result<Outcome> {
-    load::run(server, request, 16, LOAD).await
-}
+/// What is told of a load, in which unit.
+const MEASURES: [(&str, &str, Measure); 2] =
+    [("rate", "1/s", |run| run.rate), ("p99", "ms", |run| run.milliseconds(0.99))];
 
-#[derive(Default)]
-struct Runs {
-    ours: Vec<Outcome>,
-    bare: Vec<Outcome>,
-    proxy: Vec<Outcome>,
-}
-
-fn rates(runs: &[Outcome]) -> Vec<f64> {
-    runs.iter().map(|run| run.rate).collect()
+/// A load on another server.
+pub(crate) async fn run(peer: &Peer, connections: usize) -> anyhow::Result<Outcome> {
+    load::run(peer.address(), &peer.request, connections, LOAD).await
 }

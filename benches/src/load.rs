@@ -79,6 +79,30 @@ async fn one(server: SocketAddr, request: Vec<u8>, begin: Instant, end: Instant)
     }
 }
 
+/// Sends `request` so many times, each on a connection of its own, on `at_once` of them at a time.
+///
+/// # Errors
+/// When the server answers anything but a success, or not at all.
+pub(crate) async fn reconnect(server: SocketAddr, request: &[u8], at_once: usize, times: usize) -> anyhow::Result<()> {
+    let tasks: Vec<_> = (0..at_once)
+        .map(|_| {
+            let request = request.to_vec();
+            tokio::spawn(async move {
+                for _ in 0..times / at_once {
+                    let mut stream = TcpStream::connect(server).await.context("failed to connect again")?;
+                    stream.write_all(&request).await?;
+                    answer(&mut stream, &mut BytesMut::with_capacity(1 << 12)).await?;
+                }
+                anyhow::Ok(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await??;
+    }
+    Ok(())
+}
+
 /// Reads one answer to its end; it must be a success with a length or in chunks.
 async fn answer(stream: &mut TcpStream, buffer: &mut BytesMut) -> anyhow::Result<()> {
     let (head, length) = loop {

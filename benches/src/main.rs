@@ -3,16 +3,26 @@
 
 mod api;
 mod figures;
+mod first_list;
+mod lists;
 mod load;
 mod memory;
+mod peers;
 mod reference;
 mod system;
 mod writes;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+
+use api::Part;
+use figures::Figure;
+use memory::Many;
+use reference::Fixed;
 
 #[derive(Parser)]
 #[command(about = "Benchmarks, each against references in the same run")]
@@ -23,7 +33,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// The entity API: reads, lists, writes and memory.
+    /// The entity API: reads, lists and writes; then what `memory` measures.
     Api {
         /// Also write the table to docs/benchmarks.md.
         #[arg(long)]
@@ -31,9 +41,35 @@ enum What {
         /// How often everything is measured; the median counts.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
-        /// Leave out the memory of 10,000 and 100,000 entities, which takes minutes.
+        /// Leave out what `memory` measures, which takes minutes.
         #[arg(long)]
         no_memory: bool,
+        /// Only these parts, for somebody who works on them.
+        #[arg(long, value_enum, conflicts_with = "write")]
+        only: Vec<Part>,
+        #[command(flatten)]
+        many: Many,
+    },
+    /// The sidecar's memory: idle, with 10,000 and 100,000 entities, after many requests; and how soon it has a list of 100,000.
+    Memory {
+        /// Also write the table to docs/benchmarks.md.
+        #[arg(long)]
+        write: bool,
+        #[command(flatten)]
+        many: Many,
+    },
+    /// A load on one path of a server that runs already, for a look at it with a profiler.
+    Load {
+        /// The server's address.
+        server: SocketAddr,
+        /// What is asked for.
+        path: String,
+        /// Connections that are kept.
+        #[arg(long, default_value_t = 16)]
+        connections: usize,
+        /// How long.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
     },
     /// The bare server that answers every request with a file; started by the other benchmarks.
     #[command(hide = true)]
@@ -42,6 +78,9 @@ enum What {
         body: PathBuf,
         /// Headers as a JSON array of pairs.
         headers: String,
+        /// Be axum instead of hyper alone, for one path.
+        #[arg(long)]
+        axum: Option<String>,
     },
 }
 
@@ -49,15 +88,39 @@ fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in the project's root")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match Arguments::parse().what {
-        What::Api { write, rounds, no_memory } => {
-            let figures = runtime.block_on(api::measure(rounds.max(1), !no_memory))?;
-            println!("\n{}", figures::table(&figures));
-            figures::keep(root, "api", &figures, write)
+        What::Api { write, rounds, no_memory, only, many } => {
+            let figures = runtime.block_on(api::measure(rounds.max(1), &only))?;
+            tell(root, "api", &figures, write)?;
+            if no_memory || !only.is_empty() {
+                Ok(())
+            } else {
+                tell(root, "memory", &runtime.block_on(memory::measure(many))?, write)
+            }
         }
-        What::Reference { body, headers } => {
+        What::Memory { write, many } => tell(root, "memory", &runtime.block_on(memory::measure(many))?, write),
+        What::Load { server, path, connections, seconds } => {
+            let request = load::get(&path);
+            let outcome = runtime.block_on(load::run(server, &request, connections, Duration::from_secs(seconds)))?;
+            let (p50, p99) = (outcome.milliseconds(0.5), outcome.milliseconds(0.99));
+            println!("{:.0} 1/s, p50 {p50} ms, p99 {p99} ms", outcome.rate);
+            Ok(())
+        }
+        What::Reference { body, headers, axum } => {
             let body = std::fs::read(&body).with_context(|| format!("failed to read {}", body.display()))?;
             let headers: Vec<(String, String)> = serde_json::from_str(&headers).context("the headers are no pairs")?;
-            runtime.block_on(reference::serve(body.into(), &headers, |address| println!("listening on {address}")))
+            let fixed = Fixed::new(body.into(), &headers)?;
+            let ready = |address| println!("listening on {address}");
+            runtime.block_on(async {
+                match axum {
+                    Some(path) => reference::axum(fixed, &path, ready).await,
+                    None => reference::hyper(fixed, ready).await,
+                }
+            })
         }
     }
+}
+
+fn tell(root: &Path, name: &str, figures: &[Figure], write: bool) -> anyhow::Result<()> {
+    println!("\n{}", figures::table(figures));
+    figures::keep(root, name, figures, write)
 }

@@ -36,13 +36,18 @@ impl System {
         let kube = todos::client(&cluster.endpoints().kubeconfig).await?;
         todos::install(&kube, todos::CRD).await?;
         let scratch = Scratch::new(&format!("bench-{}", unique()))?;
-        let mut settings = Settings::new(&cluster.endpoints().kubeconfig).owned_todos(NAMESPACE, "bench.todos");
+        let mut settings = settings(&cluster);
         if let Some(brokers) = &cluster.endpoints().kafka {
             settings = settings.kafka(brokers);
         }
         let sidecar = Sidecar::spawn(&scratch, &settings).await?;
         sidecar.ready().await?;
         Ok(Self { cluster, kube, sidecar, scratch })
+    }
+
+    /// Another sidecar over the same todos, without Kafka; it need not be ready.
+    pub(crate) async fn another(&self) -> anyhow::Result<Sidecar> {
+        Sidecar::spawn(&self.scratch, &settings(&self.cluster)).await
     }
 
     /// Creates todos `todo-FROM` to `todo-TO` straight at the API server, about 300 bytes each in the business shape.
@@ -64,8 +69,8 @@ impl System {
         base.strip_prefix("http://").unwrap_or(base).parse().context("the sidecar's address is none")
     }
 
-    /// A bare hyper server that gives the same answer as the one given.
-    pub(crate) async fn reference(&self, answer: &Answer) -> anyhow::Result<Server> {
+    /// A server that gives the same answer as the one given: axum for one path, or else hyper alone.
+    pub(crate) async fn reference(&self, answer: &Answer, axum: Option<&str>) -> anyhow::Result<Server> {
         let body = self.scratch.file("reference", "json");
         std::fs::write(&body, answer.body.to_string())?;
         let headers: Vec<(String, String)> = answer
@@ -76,6 +81,7 @@ impl System {
             .collect();
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("reference").arg(&body).arg(serde_json::to_string(&headers)?);
+        command.args(axum.iter().flat_map(|path| ["--axum", path]));
         Server::start(command).await
     }
 
@@ -92,6 +98,10 @@ impl System {
         drop(self.cluster.stop().await);
         self.scratch.remove();
     }
+}
+
+fn settings(cluster: &Cluster) -> Settings {
+    Settings::new(&cluster.endpoints().kubeconfig).owned_todos(NAMESPACE, "bench.todos")
 }
 
 /// A server of somebody else, ended when it is dropped.
