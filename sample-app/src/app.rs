@@ -10,6 +10,8 @@ mod problem;
 mod rules;
 mod sidecar;
 
+use std::path::PathBuf;
+
 use axum::Router;
 use reqwest::Url;
 
@@ -22,6 +24,9 @@ pub struct Settings {
     /// Where the sidecar serves the entities.
     #[arg(long, env = "KAB_URL", default_value = "http://127.0.0.1:3600", value_name = "URL")]
     pub kab_url: Url,
+    /// File with the token that the sidecar asks for, where it asks for one; read again for each request, since it may change.
+    #[arg(long, env = "KAB_TOKEN_FILE", value_name = "FILE")]
+    pub kab_token_file: Option<PathBuf>,
     /// How many todos may be open on one day (UTC).
     #[arg(long, env = "TODO_APP_OPEN_PER_DAY", default_value_t = 20, value_name = "N")]
     pub open_per_day: usize,
@@ -38,7 +43,8 @@ struct App {
 /// # Errors
 /// When the HTTP client cannot be made.
 pub fn router(settings: &Settings) -> reqwest::Result<Router> {
-    let app = App { sidecar: Sidecar::new(&settings.kab_url)?, open_per_day: settings.open_per_day };
+    let sidecar = Sidecar::new(&settings.kab_url, settings.kab_token_file.as_deref())?;
+    let app = App { sidecar, open_per_day: settings.open_per_day };
     Ok(Router::new()
         .merge(api::routes())
         .merge(pages::routes())

@@ -4,6 +4,7 @@ use contract::record::Event;
 use e2e::crd::Definition;
 use e2e::sidecar::{Settings, Sidecar};
 use e2e::{topic, wait};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::world::{World, run};
@@ -90,6 +91,32 @@ fn a_definition_that_is_removed_and_installed_again_is_followed() {
         let records = topic::until(&world.brokers, &world.topic, "the new one", |records| records.len() == 7).await?;
         let last = records.iter().filter(|record| record.key.ends_with("/one")).max_by_key(|record| record.offset);
         assert_eq!(last.and_then(|record| record.event()), Some(Event::Created), "{}", topic::summary(&records));
+        Ok(())
+    });
+}
+
+#[test]
+fn nothing_can_be_created_while_a_definition_is_being_removed() {
+    run("definition_terminating", async |world| {
+        let kind = Definition::new("Lamp", "lamps");
+        kind.install(&world.kube).await?;
+        let sidecar = owner(world, &kind).await?;
+        sidecar.api.post("/v1/lamps", &json!({"id": "held", "name": "x"})).await?.expect(201)?;
+        let objects = kind.objects(&world.kube, Some(&world.ns));
+        let finalizers = |names: Value| Patch::Merge(json!({"metadata": {"finalizers": names}}));
+        objects.patch("held", &PatchParams::default(), &finalizers(json!(["example.com/hold"]))).await?;
+        // The finalizer holds the object, and that the definition.
+        kind.delete(&world.kube).await?;
+        wait::until("creates to be refused", wait::LIMIT, || async {
+            let refused = sidecar.api.post("/v1/lamps?dryRun=true", &json!({"id": "new", "name": "x"})).await?;
+            let refused = refused.expect(503)?;
+            anyhow::ensure!(refused.body["detail"].to_string().contains("is being removed"), "{}", refused.body);
+            anyhow::ensure!(!refused.header("retry-after").is_empty(), "it says when to come back");
+            Ok(())
+        })
+        .await?;
+        sidecar.api.get("/v1/lamps/held").await?.expect(200)?;
+        objects.patch("held", &PatchParams::default(), &finalizers(json!([]))).await?;
         Ok(())
     });
 }

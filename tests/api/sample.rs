@@ -38,6 +38,32 @@ fn a_third_party_and_kubectl_see_one_todo_and_the_consumer_both_their_changes() 
     });
 }
 
+#[test]
+fn the_app_shows_the_sidecar_its_token_also_a_new_one() {
+    run("sample_token", async |world| {
+        let token = world.scratch.folder().join("token");
+        std::fs::write(&token, "first\n")?;
+        let settings = world.settings().set("api", json!({"address": "127.0.0.1:0", "tokenFile": token}));
+        let sidecar = world.start(&settings).await?;
+        sidecar.api.get("/v1/todos").await?.expect(401)?;
+        let url = ("KAB_URL", sidecar.api.base().to_owned());
+        let told = [url, ("KAB_TOKEN_FILE", token.display().to_string())];
+        let app = e2e::sample::todo_app_told(&world.scratch, &told, "127.0.0.1:0").await?;
+        let todo = json!({"id": "milk", "when": "2030-01-01T10:00:00Z", "message": "m"});
+        app.http.post("/api/todos", &todo).await?.expect(201)?;
+        std::fs::write(&token, "second\n")?;
+        wait::until("the new token to be taken", wait::LIMIT, || async {
+            app.http.get("/api/todos/milk").await?.expect(200)
+        })
+        .await?;
+        let old = [("authorization", "Bearer first")];
+        sidecar.api.send(reqwest::Method::GET, "/v1/todos", &old, None).await?.expect(401)?;
+        app.http.delete("/api/todos/milk").await?.expect(204)?;
+        assert!(app.program.terminate().await?.success());
+        Ok(())
+    });
+}
+
 /// Waits until the consumer's table has the row with this message, or no such row.
 async fn row(table: &Client, key: &str, message: Option<&str>) -> anyhow::Result<()> {
     wait::until(&format!("the consumer's row {key}"), wait::LIMIT, || async {

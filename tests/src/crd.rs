@@ -102,6 +102,16 @@ impl Definition {
         todos::install(client, &self.manifest().to_string()).await
     }
 
+    /// Begins to remove it with all its objects.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn delete(&self, client: &Client) -> anyhow::Result<()> {
+        let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+        api.delete(&format!("{}.{}", self.plural, self.group), &DeleteParams::default()).await?;
+        Ok(())
+    }
+
     /// Removes it with all its objects, and waits until it is gone.
     ///
     /// # Errors
@@ -109,7 +119,7 @@ impl Definition {
     pub async fn remove(&self, client: &Client) -> anyhow::Result<()> {
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         let name = format!("{}.{}", self.plural, self.group);
-        api.delete(&name, &DeleteParams::default()).await?;
+        self.delete(client).await?;
         wait::until(&format!("{name} to be gone"), wait::LIMIT, || async {
             let left = api.get_opt(&name).await?;
             anyhow::ensure!(left.is_none(), "{:?}", left.and_then(|left| left.status));

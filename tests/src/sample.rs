@@ -17,8 +17,20 @@ pub struct Sample {
 /// # Errors
 /// When it cannot be started or does not tell its address.
 pub async fn todo_app(scratch: &Scratch, kab_url: &str, listen: &str) -> anyhow::Result<Sample> {
+    todo_app_told(scratch, &[("KAB_URL", kab_url.to_owned())], listen).await
+}
+
+/// Starts `todo-app` with these variables.
+///
+/// # Errors
+/// When it cannot be started or does not tell its address.
+pub async fn todo_app_told(
+    scratch: &Scratch,
+    environment: &[(&'static str, String)],
+    listen: &str,
+) -> anyhow::Result<Sample> {
     let arguments = ["--listen".to_owned(), listen.to_owned()];
-    start(Program::spawn(scratch, "todo-app", &arguments, &[("KAB_URL", kab_url.to_owned())]).await?).await
+    start(Program::spawn(scratch, "todo-app", &arguments, environment).await?).await
 }
 
 /// Starts `todo-table` on a topic.

@@ -135,6 +135,10 @@ impl Problem {
             }
             StatusCode::UNPROCESSABLE_ENTITY => Self::new(status, "invalid", "The todo is not valid", detail),
             StatusCode::TOO_MANY_REQUESTS => Self::new(status, "too-many-requests", "Too many requests", detail),
+            StatusCode::INSUFFICIENT_STORAGE => {
+                let detail = "There are as many todos as there is room for: delete some.";
+                Self::new(status, "full", "There is no room for more todos", detail)
+            }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 tracing::warn!(%status, detail, "the sidecar cannot serve for now");
                 let detail = "The todo store cannot do this for now. Nothing is lost; try again in a moment.";

@@ -2,6 +2,8 @@
 //!
 //! Owns the HTTP client and its time limits. Never retries: whether a write may be repeated is the caller's decision.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::{CACHE_CONTROL, ETAG};
@@ -25,6 +27,7 @@ const PAGE: usize = 500;
 pub(super) struct Sidecar {
     http: Client,
     todos: String,
+    token_file: Option<Arc<Path>>,
 }
 
 /// A page of todos.
@@ -39,15 +42,29 @@ pub(super) struct Page {
 }
 
 impl Sidecar {
-    pub(super) fn new(url: &Url) -> reqwest::Result<Self> {
+    pub(super) fn new(url: &Url, token_file: Option<&Path>) -> reqwest::Result<Self> {
         // No proxy: the environment's HTTP_PROXY is for the world outside, not for loopback.
         let http = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).build()?;
-        Ok(Self { http, todos: format!("{}/v1/todos", url.as_str().trim_end_matches('/')) })
+        let todos = format!("{}/v1/todos", url.as_str().trim_end_matches('/'));
+        Ok(Self { http, todos, token_file: token_file.map(Arc::from) })
+    }
+
+    /// With the token, where there is one. Without one that can be read the sidecar's own refusal says what is wrong.
+    fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        let request = self.http.request(method, url);
+        match self.token_file.as_deref().map(std::fs::read_to_string) {
+            Some(Ok(token)) => request.bearer_auth(token.trim()),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "failed to read the token for the sidecar");
+                request
+            }
+            None => request,
+        }
     }
 
     /// A request about all todos.
     pub(super) fn todos(&self, method: Method) -> RequestBuilder {
-        self.http.request(method, &self.todos)
+        self.request(method, &self.todos)
     }
 
     /// A request about one todo; 404 for an id that no todo can have, so that the id needs no escaping.
@@ -58,7 +75,7 @@ impl Sidecar {
         if !may_be_a_name {
             return Err(Problem::not_found("There is no todo with this id: it is no name that a todo can have."));
         }
-        Ok(self.http.request(method, format!("{}/{id}", self.todos)))
+        Ok(self.request(method, &format!("{}/{id}", self.todos)))
     }
 
     /// The sidecar's answer, if it is a success or "not modified".

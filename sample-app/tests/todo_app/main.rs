@@ -38,7 +38,8 @@ impl Beside {
     }
 
     async fn at(sidecar: EntityApi, address: SocketAddr) -> Self {
-        let settings = app::Settings { kab_url: format!("http://{address}/").parse().unwrap(), open_per_day: 2 };
+        let kab_url = format!("http://{address}/").parse().unwrap();
+        let settings = app::Settings { kab_url, kab_token_file: None, open_per_day: 2 };
         let url = format!("http://{}", spawn(app::router(&settings).unwrap()).await);
         Self { sidecar, url, http: Client::builder().no_proxy().build().unwrap() }
     }

@@ -10,6 +10,7 @@ mod entity;
 mod names;
 mod operations;
 mod references;
+mod security;
 mod shared;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kind::Kind;
 use crate::schema::Schema;
+pub use security::with_token;
 
 /// A kind, and how it is served.
 #[derive(Debug, Clone, Copy)]

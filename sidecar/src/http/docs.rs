@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use sidecar_core::openapi::{Namespaces, Served as Described, document};
+use sidecar_core::openapi::{Namespaces, Served as Described, document, with_token};
 
 use super::answer::{self, Answer};
 use super::service::Api;
@@ -34,7 +34,9 @@ impl Api {
                 namespaces: self::namespaces(served.kind.namespaced, *namespaces),
             })
             .collect();
-        let mut answer = answer::json(StatusCode::OK, document(&described).to_string().into());
+        let document = document(&described);
+        let document = if self.asks_for_token() { with_token(document) } else { document };
+        let mut answer = answer::json(StatusCode::OK, document.to_string().into());
         // A kind that is found later comes into the document then.
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         answer

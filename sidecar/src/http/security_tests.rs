@@ -57,6 +57,8 @@ async fn without_the_token_nothing_is_told() {
     let wrong = api.ask("GET /v1", &["authorization: Bearer wrong"], "").await;
     assert_eq!(wrong.status, 401);
     assert_eq!(api.ask("GET /v1", &["authorization: Bearer s3cret"], "").await.status, 200);
+    let document = api.ask("GET /openapi.json", &["authorization: Bearer s3cret"], "").await.json();
+    assert_eq!(document["security"], serde_json::json!([{ "token": [] }]), "whoever reads the document knows of it");
 }
 
 #[tokio::test]

@@ -58,6 +58,10 @@ impl Api {
         Self { access, ..self }
     }
 
+    pub(super) fn asks_for_token(&self) -> bool {
+        self.access.token.is_some()
+    }
+
     /// Answers a request of a connection that counts in `recent`. What never ends by itself ends with `stop`.
     pub(super) async fn answer(&self, request: Request<Incoming>, stop: &CancellationToken, recent: &Recent) -> Reply {
         let started = Instant::now();

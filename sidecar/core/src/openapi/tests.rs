@@ -210,3 +210,21 @@ fn a_list_documents_the_parameters_that_it_reads() {
     documented.sort_unstable();
     assert_eq!(documented, read);
 }
+
+#[test]
+fn a_token_is_asked_for_by_every_operation_and_only_where_there_is_one() {
+    let (kind, schema) = todo();
+    let open = document(&[Served { kind: &kind, schema: &schema, path: "todos", namespaces: Namespaces::All }]);
+    assert_eq!((&open["security"], open["components"].get("securitySchemes")), (&json!([]), None));
+    let guarded = with_token(open);
+    assert_eq!(guarded["security"], json!([{ "token": [] }]));
+    assert_eq!(guarded["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    assert_eq!(
+        guarded["components"]["responses"]["Unauthorized"]["headers"]["WWW-Authenticate"]["schema"]["type"],
+        "string"
+    );
+    let operations = guarded["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    for operation in operations {
+        assert_eq!(operation["responses"]["401"]["$ref"], "#/components/responses/Unauthorized", "{operation}");
+    }
+}
