@@ -230,10 +230,15 @@ impl Sender {
         }
     }
 
-    /// Waits until nothing is in flight: with a fine step at first, because a healthy broker answers within milliseconds.
+    /// Waits until nothing is in flight: with a fine step at first, because a healthy broker answers within milliseconds. It sleeps between looks:
+    /// rdkafka's own wait rounds what is left of it down to whole milliseconds, and turns round and round through the last one.
     fn drain(&self) -> Result<(), Trouble> {
         let started = Instant::now();
-        while self.producer.in_flight_count() > 0 {
+        loop {
+            let in_flight = self.producer.in_flight_count();
+            if in_flight == 0 {
+                return Ok(());
+            }
             if self.stop.is_cancelled() {
                 return Err(Trouble::stopped());
             }
@@ -241,14 +246,17 @@ impl Sender {
                 // It would be tried again until the records are too old, with secrets that may have been replaced meanwhile.
                 return Err(Trouble::refused());
             }
-            let step = match started.elapsed().as_millis() {
-                0..100 => 1,
-                100..2_000 => 10,
-                _ => 100,
-            };
-            self.producer.poll(Duration::from_millis(step));
+            self.producer.poll(Duration::ZERO);
+            if self.producer.in_flight_count() < in_flight {
+                continue;
+            }
+            std::thread::sleep(match started.elapsed().as_millis() {
+                0..20 => Duration::from_micros(250),
+                20..100 => Duration::from_millis(1),
+                100..2_000 => Duration::from_millis(10),
+                _ => Duration::from_millis(100),
+            });
         }
-        Ok(())
     }
 
     /// Calls until it works, for at most `limit`.
