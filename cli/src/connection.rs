@@ -29,6 +29,7 @@ struct SidecarFile {
 struct KafkaSection {
     properties: BTreeMap<String, serde_json::Value>,
     property_files: BTreeMap<String, String>,
+    token_file: Option<String>,
 }
 
 /// Everything that librdkafka is told.
@@ -93,6 +94,12 @@ fn from_sidecar_file(file: &Path, values: &mut BTreeMap<String, String>) -> Resu
     let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
     let read: SidecarFile = serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let kafka = read.kafka.ok_or_else(|| wrong("it has no kafka: this sidecar broadcasts nothing".to_owned()))?;
+    if kafka.token_file.is_some() {
+        return Err(wrong(
+            "kafka.tokenFile: kab does not read tokens for OAUTHBEARER; name another user by -X and --property-file"
+                .to_owned(),
+        ));
+    }
     for (name, value) in kafka.properties {
         let value = match value {
             serde_json::Value::String(text) => text,
@@ -207,8 +214,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_supported_is_said_before_a_broker_is_waited_for() {
+        let file = std::env::temp_dir().join(format!("kab-token-config-{}.yaml", std::process::id()));
+        std::fs::write(&file, "kafka: {properties: {bootstrap.servers: 'a:1'}, tokenFile: /token}\n").unwrap();
+        let read = Properties::of(&Connection { config: Some(file.clone()), ..connection() });
+        std::fs::remove_file(file).unwrap();
+        let Err(Failure::Usage(text)) = read.map(drop) else { panic!("it is refused") };
+        assert!(text.contains("tokenFile") && text.contains("--property-file"), "{text}");
+    }
+
+    #[test]
     fn without_a_broker_every_way_to_name_one_is_told() {
-        let Err(Failure::Usage(text)) = Properties::of(&connection()) else { panic!("it needs a broker") };
+        let Err(Failure::Usage(text)) = Properties::of(&connection()).map(drop) else { panic!("it needs a broker") };
         for way in ["--brokers", "KAB_KAFKA", "-X", "--config"] {
             assert!(text.contains(way), "{text}");
         }

@@ -11,6 +11,7 @@ use e2e::{todos, topic, topics, wait};
 use serde_json::json;
 
 use crate::guarded::{allow, guarded, keep, may_create, password, rights, user};
+use crate::tail::kab;
 use crate::world::{World, run};
 
 /// A refused connection is tried again every few seconds, and librdkafka waits longer each time.
@@ -101,6 +102,18 @@ fn a_password_is_replaced_while_the_sidecar_runs_and_never_told() {
         })
         .await?;
         assert!(sidecar.program.log().contains("SASL"), "librdkafka's own debugging is in the log");
+
+        // `kab tail` goes by the same configuration, and tells a refusal by an exit code of its own.
+        let config = world.scratch.file("tail", "yaml");
+        std::fs::write(&config, settings.text())?;
+        let tail = ["tail", &world.topic, "--from-beginning", "--config", &config.display().to_string()];
+        let read = kab(&tail).await?;
+        let printed = String::from_utf8_lossy(&read.stdout).into_owned();
+        assert!(read.status.success() && printed.contains("/served"), "{read:?}");
+        keep(&file, SECRETS[2])?;
+        let denied = kab(&tail).await?;
+        assert_eq!(denied.status.code(), Some(77), "{denied:?}");
+        assert!(SECRETS.iter().all(|secret| !format!("{denied:?}").contains(secret)), "a secret is told");
         untold(&sidecar, &SECRETS).await
     });
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::world::{World, run};
 
 /// Runs `kab` to its end.
-async fn kab(arguments: &[&str]) -> anyhow::Result<Output> {
+pub(crate) async fn kab(arguments: &[&str]) -> anyhow::Result<Output> {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     tokio::task::spawn_blocking(move || {
         let kab = binaries::path("kab")?;

@@ -63,3 +63,20 @@ func (m message) ReadBinary(ctx context.Context, writer binding.BinaryWriter) er
 	}
 	return writer.SetData(bytes.NewReader(m.Value))
 }
+
+func (m message) GetAttribute(kind spec.Kind) (spec.Attribute, any) {
+	version := specs.Version(m.header(prefix + "specversion"))
+	if version == nil {
+		return nil, nil
+	}
+	attribute := version.AttributeFromKind(kind)
+	name := attribute.PrefixedName()
+	if kind == spec.DataContentType {
+		name = "content-type"
+	}
+	return attribute, m.header(name)
+}
+
+func (m message) GetExtension(name string) any {
+	return m.header(prefix + name)
+}
