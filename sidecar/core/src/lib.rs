@@ -28,6 +28,7 @@ pub mod path;
 pub mod projection;
 pub mod query;
 pub mod refusal;
+pub mod replica;
 pub mod retry;
 pub mod schema;
 pub mod selector;
