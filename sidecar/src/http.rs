@@ -17,6 +17,7 @@ mod guard;
 mod metrics;
 mod order;
 mod parameters;
+mod places;
 mod read;
 mod route;
 mod service;
@@ -50,8 +51,6 @@ use metrics::Recent;
 use socket::Socket;
 use steady::{Patience, Progress, Steady};
 
-/// The app and a few tools beside it; each connection costs some kilobytes. More than these wait to be accepted.
-const CONNECTIONS: usize = 1024;
 /// How long a head may take from its first byte on, and a caller take nothing of an answer that it asked for. How long an idle connection is
 /// kept: callers' pools keep theirs for up to a minute or so and should be the ones to close.
 const PATIENCE: Patience =
@@ -128,7 +127,7 @@ impl Server {
     /// None: a connection that fails ends alone.
     pub async fn run(self, api: Arc<Api>, stop: CancellationToken) -> Result<(), Infallible> {
         let tracker = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Arc::new(Semaphore::new(places::connections()));
         loop {
             let Some(accepted) = stop.run_until_cancelled(self.accept(&places)).await else { break };
             let Some((connection, place)) = accepted else { continue };

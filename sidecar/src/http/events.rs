@@ -33,13 +33,12 @@ use super::answer::Fault;
 use super::context::Context;
 use super::metrics::OpenStream;
 use super::parameters;
+use super::places::connections;
 use super::read::{not_filled, wait};
 use super::service::Api;
 use crate::kinds::Served;
 use crate::view::View;
 
-/// The rest of the connections is for requests.
-pub(super) const STREAMS: usize = super::CONNECTIONS / 4 * 3;
 /// An idle connection shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The first bytes: how long a reader waits before it comes back.
@@ -62,9 +61,14 @@ pub(super) fn wanted(method: &Method, headers: &HeaderMap) -> bool {
     safe && events::wanted(headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()))
 }
 
+/// How many readers there may be; the rest of the connections is for requests.
+fn most() -> usize {
+    connections() / 4 * 3
+}
+
 /// Places for readers.
 pub(super) fn places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(STREAMS))
+    Arc::new(Semaphore::new(most()))
 }
 
 impl Api {
@@ -87,7 +91,7 @@ impl Api {
             return Ok(answer(Box::pin(futures::stream::empty())));
         }
         let Ok(place) = Arc::clone(&self.streams).try_acquire_owned() else {
-            let detail = format!("{STREAMS} readers of events are connected, which is as many as there may be");
+            let detail = format!("{} readers of events are connected, which is as many as there may be", most());
             return Err(Fault::unavailable(detail, BUSY_SECONDS));
         };
         let mut reader = Reader {
