@@ -88,11 +88,11 @@ pub fn problem(
         500..=599 => unavailable("the API server has a fault: try again later"),
         _ if !readable => bad_gateway(http_status),
         400 => refused.bad_request(),
-        403 => refused.forbidden(),
-        405 if refused.status.message.contains("is terminating") => unavailable(&format!(
+        403 | 405 if refused.status.message.contains("definition is terminating") => unavailable(&format!(
             "the definition of the kind {} is being removed, so nothing of it can be created: try again when it is installed anew",
             kind.full_name()
         )),
+        403 => refused.forbidden(),
         405 => refused.not_supported(),
         409 => refused.conflict(),
         410 => unavailable("the API server no longer knows that state: try again"),

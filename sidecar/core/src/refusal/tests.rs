@@ -230,9 +230,12 @@ fn what_is_too_large_says_the_limit() {
 #[test]
 fn what_cannot_be_created_now_or_ever_is_told_apart() {
     let terminating = "create not allowed while custom resource definition is terminating";
-    let problem = refuse(405, json!({"reason": "MethodNotAllowed", "message": terminating}), Conditional::No);
-    assert_eq!(problem.status, 503);
-    assert!(problem.detail.contains("todos.k8sasbackend.com is being removed"), "{}", problem.detail);
+    let forbidden = format!("todos.k8sasbackend.com \"x\" is forbidden: {terminating}");
+    for (code, reason, message) in [(405, "MethodNotAllowed", terminating), (403, "Forbidden", &*forbidden)] {
+        let problem = refuse(code, json!({"reason": reason, "message": message}), Conditional::No);
+        assert_eq!(problem.status, 503);
+        assert!(problem.detail.contains("todos.k8sasbackend.com is being removed"), "{}", problem.detail);
+    }
     let read_only = "the server does not allow this method on the requested resource";
     let problem = refuse(405, json!({"reason": "MethodNotAllowed", "message": read_only}), Conditional::No);
     assert_eq!((problem.status, problem.detail.contains("does not let")), (403, true));
