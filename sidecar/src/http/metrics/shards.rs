@@ -93,7 +93,7 @@ impl<const BOUNDS: usize> Times<BOUNDS> {
                 *total += bucket.load(Ordering::Relaxed);
             }
         }
-        buckets.push((f64::MAX, sum(|taken| &taken.longer)));
+        buckets.push((f64::INFINITY, sum(|taken| &taken.longer)));
         let count = buckets.iter().map(|(_, count)| count).sum();
         (Duration::from_nanos(sum(|taken| &taken.nanoseconds)).as_secs_f64(), count, buckets)
     }
