@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a failed test dumps its logs")]
 
+mod audience;
 mod bounds;
 mod budgets;
 mod credentials;
@@ -21,9 +22,12 @@ mod malformed;
 mod outages;
 mod paging;
 mod records;
+mod redefinitions;
 mod refusals;
+mod resumption;
 mod sample;
 mod security;
+mod shapes;
 mod startup;
 mod tail;
 mod topics;
