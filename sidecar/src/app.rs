@@ -22,12 +22,13 @@ use runtime::tasks::{Stage, Tasks};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge::{self, Bridge, BridgeError};
+use crate::bridge::{self, BridgeError};
 use crate::budget;
 use crate::config::{Config, KafkaConfig, KindConfig, Namespace, Namespaces};
 use crate::http::{Access, Api, Server, Token};
 use crate::informer::{self, Attachments, Informer};
 use crate::kinds::Kinds;
+use crate::leases::{self, Announcer, Identity, Keeper, Leadership};
 use crate::store::{Store, Wanted};
 use cache_metrics::CacheMetrics;
 use discover::{Discover, Found, Scope};
@@ -54,6 +55,8 @@ struct Parts {
     readiness: Readiness,
     informers: informer::Metrics,
     bridges: bridge::Metrics,
+    leases: leases::Metrics,
+    identity: Identity,
     budgets: budget::Metrics,
 }
 
@@ -83,6 +86,8 @@ impl App {
         let parts = Parts {
             informers: informer::Metrics::register(&mut registry),
             bridges: bridge::Metrics::register(&mut registry),
+            leases: leases::Metrics::register(&mut registry),
+            identity: identity(&config, environment),
             budgets: budget::Metrics::register(&mut registry, Arc::clone(&kinds)),
             store: store.clone(),
             kinds: Arc::clone(&kinds),
@@ -142,6 +147,18 @@ impl Parts {
             let finding_kind = finding.clone();
             tasks.spawn(Stage::Work, format!("informer {title}"), |stop| informer.run(finding_kind, stop));
             let Some(kafka) = self.config.kafka.clone().filter(|_| kind.owned) else { continue };
+            let (announcer, leadership) = leases::leadership();
+            let keeper = KeepLater {
+                connection: self.connection.clone(),
+                identity: self.identity.clone(),
+                announcer,
+                part: self.readiness.part(format!("lease {title}"), Need::Reported),
+                metrics: self.leases.clone(),
+                place,
+            };
+            let finding_kind = finding.clone();
+            // It must outlive the work that rests on it, and hands over when that has ended.
+            tasks.spawn(Stage::Plumbing, format!("lease {title}"), |stop| keeper.run(finding_kind, stop));
             let bridge = BroadcastLater {
                 kafka,
                 cluster: self.config.cluster.clone(),
@@ -150,6 +167,7 @@ impl Parts {
                 part: self.readiness.part(format!("kafka {title}"), Need::Reported),
                 metrics: self.bridges.clone(),
                 place,
+                leadership,
             };
             let finding_kind = finding.clone();
             tasks.spawn(Stage::Work, format!("bridge {title}"), |stop| bridge.run(finding_kind, stop));
@@ -229,6 +247,7 @@ struct BroadcastLater {
     part: runtime::readiness::Part,
     metrics: bridge::Metrics,
     place: usize,
+    leadership: Leadership,
 }
 
 impl BroadcastLater {
@@ -245,8 +264,36 @@ impl BroadcastLater {
             part: self.part,
             metrics: self.metrics,
         };
-        Bridge::new(setting)?.run(stop).await
+        bridge::run(setting, self.leadership, stop).await
     }
+}
+
+/// A keeper of the Lease of a kind that is not found yet.
+struct KeepLater {
+    connection: Connection,
+    identity: Identity,
+    announcer: Announcer,
+    part: runtime::readiness::Part,
+    metrics: leases::Metrics,
+    place: usize,
+}
+
+impl KeepLater {
+    async fn run(self, finding: watch::Receiver<Option<Found>>, stop: CancellationToken) -> Result<(), AppError> {
+        let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
+        let Self { connection: Connection { client, namespace, .. }, identity, announcer, part, metrics, .. } = self;
+        let scope = view.namespace().cloned();
+        let keeper = Keeper { client, kind, scope, home: namespace, identity, announcer, part, metrics };
+        let Ok(()) = keeper.run(stop).await;
+        Ok(())
+    }
+}
+
+/// The name of this process among all that take part in elections, unless it is given: the host's, for people, and something that no other has.
+fn identity(config: &Config, environment: &BTreeMap<String, String>) -> Identity {
+    let host = || environment.get("HOSTNAME").map_or("kab-sidecar", String::as_str);
+    let process = config.lease.identity.clone().unwrap_or_else(|| format!("{}_{}", host(), uuid::Uuid::new_v4()));
+    Identity { process, app: config.app_name.clone(), durations: config.lease.durations }
 }
 
 /// The kind and the scope's view, once discovery has them; `None` when the end comes first.

@@ -8,6 +8,7 @@ mod metrics;
 mod producer;
 mod reader;
 mod secrets;
+mod term;
 mod token;
 mod topics;
 mod trouble;
@@ -30,9 +31,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::KafkaConfig;
 use crate::informer::{AttachHandle, Ended};
+use crate::leases;
 use client::Clients;
 use metrics::Labels;
 pub use metrics::Metrics;
+use term::Permit;
+pub use term::run;
 use topics::Sizes;
 use trouble::{Cause, Trouble};
 use worker::{Job, Report, Worker};
@@ -74,6 +78,9 @@ pub enum BridgeError {
     /// The informer has ended, and so does the process.
     #[error("failed to attach to the informer")]
     Informer(#[from] Ended),
+    /// The keeper of the Lease has ended, and so does the process.
+    #[error("failed to learn who leads")]
+    Leadership(#[from] leases::Ended),
 }
 
 /// Whether librdkafka knows the properties and the files are there: asked at start, before any kind is found.
@@ -86,6 +93,7 @@ pub fn check(kafka: &KafkaConfig) -> Result<(), BridgeError> {
 }
 
 /// What a broadcast is made of.
+#[derive(Clone)]
 pub struct Setting {
     /// How to reach Kafka, and what a crash may cost.
     pub kafka: KafkaConfig,
@@ -105,8 +113,8 @@ pub struct Setting {
     pub metrics: Metrics,
 }
 
-/// One broadcast, ready to run.
-pub struct Bridge {
+/// One term's broadcast, ready to run.
+struct Bridge {
     worker: Worker,
     reports: mpsc::Receiver<Report>,
     informer: AttachHandle,
@@ -122,7 +130,7 @@ impl Bridge {
     ///
     /// # Errors
     /// [`BridgeError::Property`], which is a fault of the configuration.
-    pub fn new(setting: Setting) -> Result<Self, BridgeError> {
+    fn new(setting: Setting, permit: Permit) -> Result<Self, BridgeError> {
         let Setting { kafka, cluster, kind, namespace, topic, informer, part, metrics } = setting;
         let scope = namespace.unwrap_or_else(|| "*".to_owned());
         let identity = identity(&cluster, &scope, &kind);
@@ -137,7 +145,7 @@ impl Bridge {
             scope,
             topic,
             sizes: Sizes { partitions: kafka.partitions, replication_factor: kafka.replication_factor },
-            stop: CancellationToken::new(),
+            stop: permit,
             reports: sender,
         };
         let brokers = ["bootstrap.servers", "metadata.broker.list"].iter().find_map(|name| kafka.properties.get(*name));
@@ -148,11 +156,11 @@ impl Bridge {
         Ok(Self { worker, reports, informer, part, metrics, labels, away, queue_bytes: kafka.queue_bytes })
     }
 
-    /// Broadcasts until `stop`; then sends what waits, for a bounded time, and ends.
+    /// Broadcasts until `stop`; then sends what waits, for a bounded time, and ends. Without the Lease it ends at once.
     ///
     /// # Errors
     /// When the informer or the thread for Kafka calls ended without being asked. Kafka being away is no error.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), BridgeError> {
+    async fn run(self, stop: CancellationToken) -> Result<(), BridgeError> {
         let Self { worker, reports, informer, part, metrics, labels, away, queue_bytes } = self;
         let abandon = worker.stop.clone();
         let identity = worker.identity.clone();
@@ -180,7 +188,12 @@ impl Bridge {
             jitter: RandomState::new(),
             steps: 0,
         };
-        let outcome = broadcast.run(stop).await;
+        // What is under way ends with the permit, and what waits is the next holder's to find.
+        let outcome = tokio::select! {
+            biased;
+            () = abandon.lost() => Ok(()),
+            outcome = broadcast.run(stop) => outcome,
+        };
         abandon.cancel();
         let ended = tokio::time::timeout(END, tokio::task::spawn_blocking(move || thread.join())).await;
         if ended.is_err() {

@@ -18,11 +18,14 @@ use std::path::PathBuf;
 use runtime::telemetry::Format;
 
 use sidecar_core::budget::Limits;
+use sidecar_core::lease::Durations;
 pub use reference::reference;
 
 /// The settings, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// The application's name, where it has one.
+    pub app_name: Option<String>,
     /// The entity API.
     pub api: ApiConfig,
     /// Where the admin server listens.
@@ -37,6 +40,8 @@ pub struct Config {
     pub kubeconfig: Option<PathBuf>,
     /// Absent: nothing is broadcast.
     pub kafka: Option<KafkaConfig>,
+    /// How leaders are elected.
+    pub lease: LeaseConfig,
     /// At least one.
     pub kinds: Vec<KindConfig>,
 }
@@ -52,6 +57,15 @@ pub struct ApiConfig {
     pub token_file: Option<PathBuf>,
     /// Origins whose pages may use it beside its own, as browsers write them.
     pub allowed_origins: Vec<String>,
+}
+
+/// How leaders are elected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseConfig {
+    /// How long things take.
+    pub durations: Durations,
+    /// This process's name; absent: a new one at each start.
+    pub identity: Option<String>,
 }
 
 /// How to broadcast.

@@ -17,6 +17,7 @@ mod guarded;
 mod history;
 mod kinds;
 mod linearizable;
+mod leases;
 mod lists;
 mod malformed;
 mod outages;

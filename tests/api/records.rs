@@ -125,7 +125,9 @@ fn a_killed_sidecar_loses_and_repeats_nothing() {
     const ROUNDS: usize = 6;
     const WRITES: usize = 30;
     run("killed", async |world| {
-        let mut sidecar = world.sidecar().await?;
+        // As a container that is restarted in its pod: nobody else can have the Lease meanwhile.
+        let settings = world.settings().set("lease", json!({"identity": "pod-1"}));
+        let mut sidecar = world.start(&settings).await?;
         for round in 0..ROUNDS {
             // Writers go on while the sidecar is killed and while it is away; where in its work it is hit is chance.
             let writer = async {
@@ -160,7 +162,7 @@ fn a_killed_sidecar_loses_and_repeats_nothing() {
                 sidecar.kill().await
             };
             tokio::try_join!(writer, killer)?;
-            sidecar = world.sidecar().await?;
+            sidecar = world.start(&settings).await?;
         }
         todos::create(&world.kube, &world.ns, "last", "last").await?;
         let records = topic::until(&world.brokers, &world.topic, "the last record", |records| {

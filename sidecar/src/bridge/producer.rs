@@ -18,9 +18,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use sidecar_core::envelope::Record;
 use sidecar_core::ledger::Failure;
 use sidecar_core::ledger::position::Offsets;
-use tokio_util::sync::CancellationToken;
 
 use crate::bridge::client::Context;
+use crate::bridge::term::Permit;
 use crate::bridge::trouble::{Cause, Trouble, cause, code};
 use crate::config::Delivery;
 
@@ -39,7 +39,7 @@ pub(super) struct Sender {
     delivery: Delivery,
     topic: String,
     identity: String,
-    stop: CancellationToken,
+    stop: Permit,
 }
 
 impl Sender {
@@ -51,7 +51,7 @@ impl Sender {
         delivery: Delivery,
         topic: String,
         identity: String,
-        stop: CancellationToken,
+        stop: Permit,
     ) -> Result<Self, Trouble> {
         let deliveries = Deliveries { context, topic: topic.clone(), state: Arc::default() };
         let producer = BaseProducer::from_config_and_context(config, deliveries)
@@ -79,6 +79,9 @@ impl Sender {
         position: &str,
     ) -> Result<Offsets, Trouble> {
         self.deliveries().lock().clear();
+        if self.stop.is_cancelled() {
+            return Err(Trouble::stopped());
+        }
         match self.delivery {
             Delivery::ExactlyOnce => self.transaction(records, position),
             Delivery::AtLeastOnce => {
@@ -101,7 +104,9 @@ impl Sender {
         let sent = records
             .try_for_each(|record| self.record(&record))
             .and_then(|()| self.position(position))
-            .and_then(|()| self.settle());
+            .and_then(|()| self.settle())
+            // The last moment at which nothing is told yet: a process that stood still until now may have lost its Lease.
+            .and_then(|()| if self.stop.is_cancelled() { Err(Trouble::stopped()) } else { Ok(()) });
         if let Err(trouble) = sent {
             return Err(self.abort(self.explained(trouble)));
         }
@@ -155,7 +160,8 @@ impl Sender {
             return trouble;
         }
         self.producer.purge(PurgeConfig::default().queue());
-        if self.drain().is_err() {
+        // With no leave to go on there is no time either: aborting waits for what is in flight, only less finely.
+        if self.drain().is_err() && !self.stop.is_cancelled() {
             return trouble;
         }
         for _ in 0..ABORTS {

@@ -21,7 +21,7 @@ const TOPIC: &str = "todos";
 
 struct Broker {
     mock: MockCluster<'static, DefaultProducerContext>,
-    stop: CancellationToken,
+    stop: Permit,
     reports: mpsc::Receiver<Report>,
     report: mpsc::Sender<Report>,
 }
@@ -32,7 +32,7 @@ impl Broker {
         mock.create_topic(TOPIC, 1, 1).unwrap();
         mock.create_topic(POSITIONS_TOPIC, 1, 1).unwrap();
         let (report, reports) = mpsc::channel(16);
-        Self { mock, stop: CancellationToken::new(), reports, report }
+        Self { mock, stop: Permit::unlimited(), reports, report }
     }
 
     fn sender(&self, delivery: Delivery) -> Result<Sender, Trouble> {

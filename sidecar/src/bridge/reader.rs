@@ -20,9 +20,9 @@ use sidecar_core::ledger::Failure;
 use sidecar_core::ledger::batch::{Item, Place};
 use sidecar_core::ledger::position::{Offsets, Position};
 use sidecar_core::ledger::readback::{Readback, Reading};
-use tokio_util::sync::CancellationToken;
 
 use crate::bridge::client::{Clients, Context, Isolation};
+use crate::bridge::term::Permit;
 use crate::bridge::trouble::{Cause, Trouble};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,11 +43,11 @@ struct Span {
 pub(super) struct Reader<'a> {
     clients: &'a Clients,
     topic: &'a str,
-    stop: &'a CancellationToken,
+    stop: &'a Permit,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(clients: &'a Clients, topic: &'a str, stop: &'a CancellationToken) -> Self {
+    pub(super) fn new(clients: &'a Clients, topic: &'a str, stop: &'a Permit) -> Self {
         Self { clients, topic, stop }
     }
 

@@ -13,11 +13,11 @@ use sidecar_core::ledger::position::Offsets;
 use sidecar_core::ledger::readback::{Readback, Readings};
 use sidecar_core::ledger::{Failure, Opened};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::bridge::client::Clients;
 use crate::bridge::producer::Sender;
 use crate::bridge::reader::Reader;
+use crate::bridge::term::Permit;
 use crate::bridge::topics::{self, Sizes, Topic};
 use crate::bridge::trouble::{Cause, Trouble};
 
@@ -52,8 +52,8 @@ pub(super) struct Worker {
     pub(super) scope: String,
     pub(super) topic: String,
     pub(super) sizes: Sizes,
-    /// Ends a call that is under way: what waits then is left to the next start.
-    pub(super) stop: CancellationToken,
+    /// When it ends, so does a call that is under way: what waits then is left to the next start, here or elsewhere.
+    pub(super) stop: Permit,
     pub(super) reports: mpsc::Sender<Report>,
 }
 

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use runtime::telemetry::{self, Format};
 use serde_path_to_error::Segment;
 use sidecar_core::budget::{Limits, Rate};
+use sidecar_core::lease::Durations;
 
-use super::raw::{RawApi, RawBudget, RawConfig, RawDelivery, RawFormat, RawKafka, RawKind};
+use super::raw::{RawApi, RawBudget, RawConfig, RawDelivery, RawFormat, RawKafka, RawKind, RawLease};
 use super::sources::Merged;
 use super::quantity;
-use super::{ApiConfig, Config, ConfigError, Delivery, KafkaConfig, KindConfig, Namespace, Namespaces};
+use super::{ApiConfig, Config, ConfigError, Delivery, KafkaConfig, KindConfig, LeaseConfig, Namespace, Namespaces};
 
 /// Properties on which exactly-once, order and the meaning of a position rest: the bridge sets them.
 const OWN_PROPERTIES: [&str; 9] = [
@@ -48,6 +50,7 @@ pub(super) fn check(merged: Merged) -> Result<Config, ConfigError> {
     telemetry::check_level(&raw.log.level).map_err(|error| wrong(&["log", "level"], error.to_string()))?;
     let kafka = raw.kafka.as_ref().map(|kafka| check_kafka(kafka, &wrong)).transpose()?;
     Ok(Config {
+        app_name: check_app(&raw, &wrong)?,
         api,
         admin,
         cluster: raw.cluster.clone(),
@@ -58,6 +61,7 @@ pub(super) fn check(merged: Merged) -> Result<Config, ConfigError> {
         },
         kubeconfig: raw.kubeconfig.clone(),
         kafka,
+        lease: check_lease(&raw.lease, &wrong)?,
         kinds: check_kinds(&raw.kinds, &wrong)?,
     })
 }
@@ -191,6 +195,39 @@ fn check_token(raw: &RawKafka, wrong: Wrong<'_>) -> Result<(), ConfigError> {
         )),
         _ => Ok(()),
     }
+}
+
+fn check_app(raw: &RawConfig, wrong: Wrong<'_>) -> Result<Option<String>, ConfigError> {
+    match &raw.app.name {
+        Some(name) if !is_name(name) => {
+            let text = format!("{name:?} is not a name: letters, digits, '.', '_' and '-' only");
+            Err(wrong(&["app", "name"], text))
+        }
+        name => Ok(name.clone()),
+    }
+}
+
+/// What is left between the last moment of work and the first of another's covers clocks that run apart, and the end of what is under way.
+fn check_lease(raw: &RawLease, wrong: Wrong<'_>) -> Result<LeaseConfig, ConfigError> {
+    let RawLease { duration_seconds: duration, renew_seconds: renew, retry_seconds: retry, identity } = raw;
+    let (duration, renew, retry) = (*duration, *renew, *retry);
+    if !(1..=3600).contains(&duration) {
+        return Err(wrong(&["lease", "durationSeconds"], format!("{duration} is not from 1 to 3600")));
+    }
+    if u64::from(renew) * 3 > u64::from(duration) * 2 {
+        let text = format!("{renew} is more than two thirds of durationSeconds, {duration}");
+        return Err(wrong(&["lease", "renewSeconds"], text));
+    }
+    if retry == 0 || u64::from(retry) * 2 > u64::from(renew) {
+        let text = format!("{retry} is 0, or more than half of renewSeconds, {renew}");
+        return Err(wrong(&["lease", "retrySeconds"], text));
+    }
+    if identity.as_ref().is_some_and(|name| name.trim().is_empty() || name.len() > 200) {
+        return Err(wrong(&["lease", "identity"], "is empty, or longer than 200 letters".to_owned()));
+    }
+    let seconds = |count: u32| Duration::from_secs(u64::from(count));
+    let durations = Durations { lease: seconds(duration), renew: seconds(renew), retry: seconds(retry) };
+    Ok(LeaseConfig { durations, identity: identity.clone() })
 }
 
 fn bytes(text: &str) -> Result<usize, String> {

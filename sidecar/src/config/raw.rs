@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct RawConfig {
+    pub(super) app: RawApp,
     pub(super) api: RawApi,
     pub(super) admin: RawAdmin,
     /// Name of this Kubernetes cluster, in `ce_source` and in the names of positions and transactions.
@@ -19,8 +20,29 @@ pub(super) struct RawConfig {
     /// Kubeconfig file; absent: `KUBECONFIG`, else the pod's service account, else `~/.kube/config`.
     pub(super) kubeconfig: Option<PathBuf>,
     pub(super) kafka: Option<RawKafka>,
+    pub(super) lease: RawLease,
     /// Kinds to serve, at least one.
     pub(super) kinds: Vec<RawKind>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawApp {
+    /// Name of the application, the same for all its replicas. Of two applications that own a kind in one namespace, the first keeps it. Absent: cannot be told from any other.
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawLease {
+    /// Seconds that the Lease of an owned kind must stand without a renewal until another replica takes it over.
+    pub(super) duration_seconds: u32,
+    /// Seconds after its last renewal when the leader stops working; at most two thirds of `durationSeconds`.
+    pub(super) renew_seconds: u32,
+    /// Seconds between two renewals, and between two looks of those that stand by; at most half of `renewSeconds`.
+    pub(super) retry_seconds: u32,
+    /// Name of this process in the Lease, never another living one's: such as the pod's uid, so that a container that was restarted goes on at once. Absent: a new one at each start.
+    pub(super) identity: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -137,12 +159,14 @@ fn cache_bytes() -> String {
 impl Default for RawConfig {
     fn default() -> Self {
         Self {
+            app: RawApp::default(),
             api: RawApi::default(),
             admin: RawAdmin::default(),
             cluster: "kubernetes".to_owned(),
             log: RawLog::default(),
             kubeconfig: None,
             kafka: None,
+            lease: RawLease::default(),
             kinds: Vec::new(),
         }
     }
@@ -156,6 +180,12 @@ impl Default for RawApi {
             token_file: None,
             allowed_origins: Vec::new(),
         }
+    }
+}
+
+impl Default for RawLease {
+    fn default() -> Self {
+        Self { duration_seconds: 10, renew_seconds: 6, retry_seconds: 2, identity: None }
     }
 }
 

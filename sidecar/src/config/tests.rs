@@ -26,6 +26,9 @@ fn defaults_are_those_of_the_design() {
     assert_eq!((config.api.socket, config.api.token_file, config.api.allowed_origins), (None, None, Vec::new()));
     assert_eq!(config.admin.to_string(), "0.0.0.0:3601");
     assert_eq!(config.cluster, "kubernetes");
+    let seconds = std::time::Duration::from_secs;
+    let durations = Durations { lease: seconds(10), renew: seconds(6), retry: seconds(2) };
+    assert_eq!((config.app_name, config.lease), (None, LeaseConfig { durations, identity: None }));
     assert_eq!((config.log_level.as_str(), config.log_format), ("info", Format::Text));
     assert_eq!((config.kafka, config.kubeconfig), (None, None));
     let kind = KindConfig {

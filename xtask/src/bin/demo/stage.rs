@@ -53,6 +53,8 @@ impl Stage {
             .owned_todos(NAMESPACE, TOPIC)
             .kafka(&brokers)
             .set("cluster", json!("demo"))
+            // As the injector does with the pod's uid: after a crash it need not wait for its own Lease.
+            .set("lease", json!({"identity": "demo"}))
             .set("api", json!({"address": address(ports::ENTITY_API)}))
             .set("admin", json!({"address": address(ports::ADMIN)}));
         let sidecar = screen
