@@ -107,12 +107,14 @@ fn a_reader_that_comes_back_gets_each_version_once_however_often_the_way_is_cut(
             Ok(())
         };
         let (written, ()) = futures::future::try_join(writing, cutting).await?;
-        todos::create(&world.kube, &world.ns, "end", "end").await?;
+        let end =
+            todos::create(&world.kube, &world.ns, "end", "end").await?.metadata.resource_version.unwrap_or_default();
         let written: BTreeSet<u64> = written.into_iter().flatten().collect();
         ensure!(written.len() > 50, "too little was written: {}", written.len());
         let refills = sidecar.metric("kab_watch_refills_total").await.unwrap_or_default();
         ensure!(refills == 0.0, "the history was not there: {refills}");
-        let list = sidecar.api.get("/v1/todos").await?.expect(200)?;
+        let all = [("at-least-version", end.as_str()), ("prefer", "wait=60")];
+        let list = sidecar.api.send(reqwest::Method::GET, "/v1/todos", &all, None).await?.expect(200)?;
         for (number, reader) in readers.into_iter().enumerate() {
             let (table, versions) = reader.await?.with_context(|| format!("reader {number}"))?;
             ensure!(table.resets == 0, "reader {number} had to start over");
