@@ -28,6 +28,8 @@ use text::Style;
 
 /// How long one look for records takes at most.
 const POLL: Duration = Duration::from_millis(200);
+/// How long to wait for what librdkafka has to say on the side.
+const EVENTS: Duration = Duration::from_millis(50);
 /// How often a follower asks for new partitions, and whether the topic is still there.
 const LOOK: Duration = Duration::from_secs(10);
 /// How many offsets are read at first for each of the last records: transactions, compaction and other keys leave gaps.
@@ -84,8 +86,8 @@ impl Reader<'_> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            // Errors of connections come by the way of records.
-            while self.consumer.poll(Duration::ZERO).is_some() {}
+            // Errors of connections come by the way of records, behind log lines; without a wait the first line would look like the end.
+            while self.consumer.poll(EVENTS).is_some() {}
             let failure = self.failure(doing, &error);
             if matches!(failure, Failure::Denied(_)) || begun.elapsed() >= limit {
                 return Err(failure);
