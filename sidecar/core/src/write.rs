@@ -327,4 +327,6 @@ fn escape(name: &str) -> String {
 }
 
 #[cfg(test)]
+mod mirror_tests;
+#[cfg(test)]
 mod tests;
