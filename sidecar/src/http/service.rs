@@ -145,10 +145,10 @@ impl Api {
         let context = Context::read(request.headers())?;
         let query = request.uri().query().unwrap_or_default();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        // What asks the API server is boxed: each request would carry its room, and moving that about costs as much as to answer a read.
+        // What may take long is boxed: each request would carry its room, and moving that about costs as much as to answer a read.
         let (id, target) = match route {
             Route::Entity { id, .. } if reads => return self.read_one(served, id, query, &context).await,
-            _ if reads => return self.read_list(served, query, &context).await,
+            _ if reads => return Box::pin(self.read_list(served, query, &context)).await,
             Route::Entity { id, .. } => (&**id, Target::Entity),
             Route::Status { id, .. } => (&**id, Target::Status),
             _ => ("", Target::Entity),
