@@ -17,6 +17,8 @@ const SOME: usize = 10_000;
 const MANY: usize = 100_000;
 /// In flight, or connections, while requests are counted.
 const AT_ONCE: usize = 16;
+/// Todos that are written to again and again, so that the first tenth has written to each.
+const CHANGED: usize = 500;
 /// How often the first list is read.
 const LISTS: usize = 3;
 
@@ -130,9 +132,9 @@ async fn reconnects(system: &System, count: usize) -> anyhow::Result<()> {
 async fn writes(system: &System, count: usize) -> anyhow::Result<()> {
     stream::iter(0..count)
         .map(|number| async move {
-            let path = format!("/v1/todos/todo-{:06}", number % SOME);
-            let change =
-                json!({"message": format!("changed for the {number:08}th time, which is as long as it was before")});
+            let path = format!("/v1/todos/todo-{:06}", number % CHANGED);
+            // As long as it was before.
+            let change = json!({"message": format!("{number:0>60}")});
             system.sidecar.api.patch(&path, &change).await?.expect(200).map(drop)
         })
         .buffer_unordered(AT_ONCE)
