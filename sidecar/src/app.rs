@@ -68,13 +68,13 @@ impl App {
     pub async fn build(config: Config, environment: &BTreeMap<String, String>) -> Result<Self, AppError> {
         config.kafka.as_ref().map(bridge::check).transpose()?;
         let connection = kubernetes::connect(config.kubeconfig.as_deref(), environment).await?;
-        let mut server = Server::bind(config.api.address).await?;
+        let mut server = Server::bind(config.api.address, config.api.limits).await?;
         if let Some(socket) = &config.api.socket {
             server = server.with_socket(socket)?;
         }
         let token = config.api.token_file.as_deref().map(Token::open).transpose()?;
         let access = Access { token, origins: config.api.allowed_origins.clone() };
-        let (api, admin_address) = (server.address(), config.admin);
+        let (api, admin_address, limits) = (server.address(), config.admin, config.api.limits);
 
         let readiness = Readiness::new();
         let mut registry = Registry::default();
@@ -97,7 +97,7 @@ impl App {
         };
         CacheMetrics::register(&mut registry, Arc::clone(&kinds));
         let entity_api =
-            Arc::new(Api::new(kinds, store, crate::http::Metrics::register(&mut registry)).with_access(access));
+            Arc::new(Api::new(kinds, store, crate::http::Metrics::register(&mut registry), limits).with_access(access));
 
         let mut tasks = Tasks::new();
         tasks.spawn(Stage::Intake, "entity API", |stop| server.run(entity_api, stop));

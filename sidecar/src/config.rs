@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use runtime::telemetry::Format;
 
@@ -57,6 +58,27 @@ pub struct ApiConfig {
     pub token_file: Option<PathBuf>,
     /// Origins whose pages may use it beside its own, as browsers write them.
     pub allowed_origins: Vec<String>,
+    /// What its callers may use.
+    pub limits: ApiLimits,
+}
+
+/// What the entity API's callers may use, so that none keeps it from the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiLimits {
+    /// Connections at the same time, where the platform lets the process have so many.
+    pub connections: u64,
+    /// Fields of a request's head.
+    pub header_fields: usize,
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// From a head's first byte to its last.
+    pub header_time: Duration,
+    /// From a head's end to its body's.
+    pub body_time: Duration,
+    /// While a caller takes nothing of an answer.
+    pub stall_time: Duration,
+    /// While nothing is asked on a connection.
+    pub idle_time: Duration,
 }
 
 /// How leaders are elected.

@@ -47,17 +47,10 @@ pub use metrics::Metrics;
 pub use service::Api;
 pub use token::{Token, TokenError};
 
+use crate::config::ApiLimits;
 use metrics::Recent;
 use socket::Socket;
 use steady::{Patience, Progress, Steady};
-
-/// How long a head may take from its first byte on, and a caller take nothing of an answer that it asked for. How long an idle connection is
-/// kept: callers' pools keep theirs for up to a minute or so and should be the ones to close.
-const PATIENCE: Patience =
-    Patience { head: Duration::from_secs(10), stall: Duration::from_secs(15), idle: Duration::from_secs(75) };
-/// What a request's head may have: far more than callers send, and some kilobytes for each connection.
-const HEADERS: usize = 64;
-const HEAD_BYTES: usize = 32 << 10;
 
 /// Why the entity API cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +81,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     socket: Option<Socket>,
+    limits: ApiLimits,
 }
 
 enum Connection {
@@ -100,11 +94,11 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+    pub async fn bind(address: SocketAddr, limits: ApiLimits) -> Result<Self, BindError> {
         let failed = |source| BindError::Address { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, socket: None })
+        Ok(Self { listener, address, socket: None, limits })
     }
 
     /// Binds a unix socket too; it is removed at the end.
@@ -127,7 +121,8 @@ impl Server {
     /// None: a connection that fails ends alone.
     pub async fn run(self, api: Arc<Api>, stop: CancellationToken) -> Result<(), Infallible> {
         let tracker = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(places::connections()));
+        let places = Arc::new(Semaphore::new(places::connections(self.limits.connections)));
+        let limits = self.limits;
         loop {
             let Some(accepted) = stop.run_until_cancelled(self.accept(&places)).await else { break };
             let Some((connection, place)) = accepted else { continue };
@@ -135,8 +130,8 @@ impl Server {
             tracker.spawn(async move {
                 let _place = place;
                 match connection {
-                    Connection::Tcp(stream) => serve(stream, api, &stop).await,
-                    Connection::Unix(stream) => serve(stream, api, &stop).await,
+                    Connection::Tcp(stream) => serve(stream, api, &stop, &limits).await,
+                    Connection::Unix(stream) => serve(stream, api, &stop, &limits).await,
                 }
             });
         }
@@ -182,11 +177,17 @@ struct Caller {
     recent: Recent,
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, api: Arc<Api>, stop: &CancellationToken) {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    api: Arc<Api>,
+    stop: &CancellationToken,
+    limits: &ApiLimits,
+) {
     // A token of its own: each look at one takes its lock, and a connection looks with everything that arrives or is sent.
     let stop = stop.child_token();
     let progress = Progress::default();
-    let stream = Steady::new(stream, PATIENCE, progress.clone());
+    let patience = Patience { head: limits.header_time, stall: limits.stall_time, idle: limits.idle_time };
+    let stream = Steady::new(stream, patience, progress.clone());
     let caller = Arc::new(Caller { api, stop: stop.clone(), progress, recent: Recent::default() });
     let service = service_fn(move |request| {
         let caller = Arc::clone(&caller);
@@ -199,8 +200,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, api: Arc<Api>, stop
     });
     // No timer of hyper's: it would be set and taken down again with every request.
     let connection = http1::Builder::new()
-        .max_headers(HEADERS)
-        .max_buf_size(HEAD_BYTES)
+        .max_headers(limits.header_fields)
+        .max_buf_size(limits.header_bytes)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

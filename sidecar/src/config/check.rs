@@ -9,10 +9,12 @@ use serde_path_to_error::Segment;
 use sidecar_core::budget::{Limits, Rate};
 use sidecar_core::lease::Durations;
 
-use super::raw::{RawApi, RawBudget, RawConfig, RawDelivery, RawFormat, RawKafka, RawKind, RawLease};
-use super::sources::Merged;
 use super::quantity;
-use super::{ApiConfig, Config, ConfigError, Delivery, KafkaConfig, KindConfig, LeaseConfig, Namespace, Namespaces};
+use super::raw::{RawApi, RawBudget, RawConfig, RawDelivery, RawFormat, RawKafka, RawKind, RawLease, RawLimits};
+use super::sources::Merged;
+use super::{
+    ApiConfig, ApiLimits, Config, ConfigError, Delivery, KafkaConfig, KindConfig, LeaseConfig, Namespace, Namespaces,
+};
 
 /// Properties on which exactly-once, order and the meaning of a position rest: the bridge sets them.
 const OWN_PROPERTIES: [&str; 9] = [
@@ -118,6 +120,27 @@ fn check_api(raw: &RawApi, wrong: Wrong<'_>) -> Result<ApiConfig, ConfigError> {
         socket: raw.socket.clone(),
         token_file: raw.token_file.clone(),
         allowed_origins: raw.allowed_origins.clone(),
+        limits: check_limits(&raw.limits, wrong)?,
+    })
+}
+
+fn check_limits(raw: &RawLimits, wrong: Wrong<'_>) -> Result<ApiLimits, ConfigError> {
+    let within = |key: &str, value: u64, least: u64, most: u64| {
+        let text = format!("{value} is not from {least} to {most}");
+        (least..=most).contains(&value).then_some(value).ok_or_else(|| wrong(&["api", "limits", key], text))
+    };
+    let seconds = |key: &str, value: u64, most: u64| within(key, value, 1, most).map(Duration::from_secs);
+    let header_bytes = bytes(&raw.header_bytes).map_err(|text| wrong(&["api", "limits", "headerBytes"], text))?;
+    // The one who reads heads takes no less.
+    within("headerBytes", header_bytes as u64, 8 << 10, 1 << 20)?;
+    Ok(ApiLimits {
+        connections: within("connections", raw.connections, 16, 65_536)?,
+        header_fields: usize::try_from(within("headerFields", raw.header_fields, 16, 1024)?).unwrap_or(usize::MAX),
+        header_bytes,
+        header_time: seconds("headerSeconds", raw.header_seconds, 600)?,
+        body_time: seconds("bodySeconds", raw.body_seconds, 600)?,
+        stall_time: seconds("stallSeconds", raw.stall_seconds, 600)?,
+        idle_time: seconds("idleSeconds", raw.idle_seconds, 86_400)?,
     })
 }
 
@@ -186,9 +209,10 @@ fn check_token(raw: &RawKafka, wrong: Wrong<'_>) -> Result<(), ConfigError> {
     }
     let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| raw.properties.get(*name));
     match (mechanism.is_some_and(|name| name.eq_ignore_ascii_case("OAUTHBEARER")), &raw.token_file) {
-        (true, None) => {
-            Err(wrong(&["kafka", "tokenFile"], "is missing: sasl.mechanisms is OAUTHBEARER, which needs a token".to_owned()))
-        }
+        (true, None) => Err(wrong(
+            &["kafka", "tokenFile"],
+            "is missing: sasl.mechanisms is OAUTHBEARER, which needs a token".to_owned(),
+        )),
         (false, Some(_)) => Err(wrong(
             &["kafka", "tokenFile"],
             "is of no use: set sasl.mechanisms to OAUTHBEARER in kafka.properties, or leave it out".to_owned(),

@@ -56,6 +56,27 @@ pub(super) struct RawApi {
     pub(super) token_file: Option<PathBuf>,
     /// Origins whose pages may use the entity API in a browser, such as `https://shop.example`; the API's own page always may.
     pub(super) allowed_origins: Vec<String>,
+    pub(super) limits: RawLimits,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawLimits {
+    /// Connections that are served at once, readers of events among them; fewer where the platform lets the sidecar have fewer files open. 16 to 65536.
+    pub(super) connections: u64,
+    /// Fields that a request's head may have. 16 to 1024.
+    pub(super) header_fields: u64,
+    /// Size that a request's head may have, in bytes or with Ki, Mi. 8Ki to 1Mi.
+    #[serde(deserialize_with = "scalar")]
+    pub(super) header_bytes: String,
+    /// Seconds that a request's head may take from its first byte on. 1 to 600.
+    pub(super) header_seconds: u64,
+    /// Seconds that a request's body may take. 1 to 600.
+    pub(super) body_seconds: u64,
+    /// Seconds for which a caller may take nothing of an answer. 1 to 600.
+    pub(super) stall_seconds: u64,
+    /// Seconds for which a connection may be idle; callers' pools should be the ones to close. 1 to 86400.
+    pub(super) idle_seconds: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -191,6 +212,21 @@ impl Default for RawLease {
 
 impl Default for RawAdmin {
     fn default() -> Self {
+            limits: RawLimits::default(),
+        }
+    }
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            header_fields: 64,
+            header_bytes: "32Ki".to_owned(),
+            header_seconds: 10,
+            body_seconds: 30,
+            stall_seconds: 15,
+            idle_seconds: 75,
         Self { address: format!("0.0.0.0:{}", contract::ports::ADMIN) }
     }
 }

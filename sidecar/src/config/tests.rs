@@ -141,6 +141,10 @@ fn each_fault_names_the_key_and_where_it_stands() {
         (kind("owned: true, topic: 'a b'"), "kinds[0].topic: \"a b\" cannot be"),
         (kind("cacheBytes: 1K"), "kinds[0].cacheBytes: \"1K\" is not a size"),
         (kind("budget: {objects: 1}"), "kinds[0].budget: only an owned kind can be written"),
+        ("api: {limits: {connections: 1}}".to_owned(), "api.limits.connections: 1 is not from 16 to 65536"),
+        ("api: {limits: {headerBytes: 1Ki}}".to_owned(), "api.limits.headerBytes: 1024 is not from 8192 to 1048576"),
+        ("api: {limits: {idleSeconds: 0}}".to_owned(), "api.limits.idleSeconds: 0 is not from 1 to 86400"),
+        ("api: {limits: {bodySeconds: -1}}".to_owned(), "api.limits.bodySeconds: invalid value"),
         (kind("owned: true, budget: {objects: 0}"), "kinds[0].budget.objects: \"0\" is not a number of entities"),
         (kind("owned: true, budget: {objects: 1.5}"), "kinds[0].budget.objects: \"1.5\" is not a number of entities"),
         (kind("owned: true, budget: {bytes: 5MB}"), "kinds[0].budget.bytes: \"5MB\" is not a size above 0"),
@@ -211,6 +215,7 @@ fn the_reference_lists_every_setting_with_its_default() {
 #[test]
 fn the_entity_api_listens_on_loopback_only() {
     for open in ["0.0.0.0:3600", "[::]:3600", "10.0.0.7:3600", "192.168.1.1:0", "[::ffff:127.0.0.1]:3600"] {
+        "| `api.limits.idleSeconds` | `KAB_API__LIMITS__IDLE_SECONDS` | `--api-limits-idle-seconds` | `75` |",
         let message = load(TODO, &[("KAB_API__ADDRESS", open)], &[]).unwrap_err();
         assert!(message.contains("is not a loopback address"), "{open}: {message}");
     }

@@ -40,7 +40,7 @@ impl Api {
             return Err(Problem::new(Code::BadRequest, detail).into());
         }
         body::check_type(request.headers(), body::Taken::Json)?;
-        let bytes = body::read_up_to(request, LIMIT).await?;
+        let bytes = body::read(request, LIMIT, self.limits.body_time).await?;
         let Batch { ordered, operations } = Batch::parse(&bytes)?;
         let results = if ordered { self.one_by_one(&operations).await } else { self.together(&operations).await };
         let results: Vec<String> = results.into_iter().map(|result| told(result, context.minimal)).collect();

@@ -15,7 +15,6 @@ use super::answer::Fault;
 pub(super) const LIMIT: usize = 1 << 20;
 /// A body without a length is counted so far, to tell its real size.
 const COUNTED: usize = 16 << 20;
-const TIME: Duration = Duration::from_secs(30);
 
 /// What a body may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +58,8 @@ pub(super) fn check_type(headers: &HeaderMap, taken: Taken) -> Result<(), Box<Fa
     }
 }
 
-/// The whole body.
-pub(super) async fn read(request: Request<Incoming>) -> Result<Bytes, Problem> {
-    read_up_to(request, LIMIT).await
-}
-
-/// The whole body, where another limit holds.
-pub(super) async fn read_up_to(request: Request<Incoming>, limit: usize) -> Result<Bytes, Problem> {
+/// The whole body, within its size and its time.
+pub(super) async fn read(request: Request<Incoming>, limit: usize, time: Duration) -> Result<Bytes, Problem> {
     let mut body = request.into_body();
     let announced = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
     if let Some(size) = announced.filter(|size| *size > limit) {
@@ -86,8 +80,8 @@ pub(super) async fn read_up_to(request: Request<Incoming>, limit: usize) -> Resu
         }
         if size > limit { Err(too_large(&size.to_string(), limit)) } else { Ok(buffer.freeze()) }
     };
-    let late = || Problem::new(Code::BadRequest, format!("the body was not there within {} s", TIME.as_secs()));
-    tokio::time::timeout(TIME, all).await.unwrap_or_else(|_| Err(late()))
+    let late = || Problem::new(Code::BadRequest, format!("the body was not there within {} s", time.as_secs()));
+    tokio::time::timeout(time, all).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// 413 with the real size.

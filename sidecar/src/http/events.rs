@@ -36,6 +36,7 @@ use super::parameters;
 use super::places::connections;
 use super::read::{not_filled, wait};
 use super::service::Api;
+use crate::config::ApiLimits;
 use crate::kinds::Served;
 use crate::view::View;
 
@@ -62,13 +63,13 @@ pub(super) fn wanted(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// How many readers there may be; the rest of the connections is for requests.
-fn most() -> usize {
-    connections() / 4 * 3
+fn most(limits: &ApiLimits) -> usize {
+    connections(limits.connections) / 4 * 3
 }
 
 /// Places for readers.
-pub(super) fn places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(most()))
+pub(super) fn places(limits: &ApiLimits) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(most(limits)))
 }
 
 impl Api {
@@ -91,7 +92,8 @@ impl Api {
             return Ok(answer(Box::pin(futures::stream::empty())));
         }
         let Ok(place) = Arc::clone(&self.streams).try_acquire_owned() else {
-            let detail = format!("{} readers of events are connected, which is as many as there may be", most());
+            let detail =
+                format!("{} readers of events are connected, which is as many as there may be", most(&self.limits));
             return Err(Fault::unavailable(detail, BUSY_SECONDS));
         };
         let mut reader = Reader {

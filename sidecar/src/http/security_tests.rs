@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::tests::{Fixture, shop, unasked};
+use super::tests::{Fixture, LIMITS, shop, unasked};
 use super::{Access, Api, Metrics, Server, Token};
 use crate::fake;
 use crate::kinds::Kinds;
@@ -33,8 +33,9 @@ async fn guarded(name: &str) -> (Fixture, CancellationToken, tokio::task::JoinHa
     let access = Access { token: Some(Token::open(&secret).unwrap()), origins: vec![ORIGIN.to_owned()] };
     std::fs::remove_file(&secret).unwrap();
     let kinds = Arc::new(Kinds::new([]));
-    let api = Arc::new(Api::new(kinds, store, Metrics::register(&mut registry)).with_access(access));
-    let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap().with_socket(&socket).unwrap();
+    let api = Arc::new(Api::new(kinds, store, Metrics::register(&mut registry), LIMITS).with_access(access));
+    let server =
+        Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LIMITS).await.unwrap().with_socket(&socket).unwrap();
     let address = server.address();
     let stop = CancellationToken::new();
     let running = tokio::spawn({

@@ -21,6 +21,7 @@ use super::events::{self, EventStream};
 use super::metrics::{Metrics, Recent, Verb};
 use super::route::{Route, route};
 use super::write::Target;
+use crate::config::ApiLimits;
 use crate::kinds::{Kinds, Lookup, Served};
 use crate::store::Store;
 
@@ -41,6 +42,7 @@ pub struct Api {
     /// Places for readers of events.
     pub(super) streams: Arc<Semaphore>,
     access: Access,
+    pub(super) limits: ApiLimits,
 }
 
 /// What goes to the caller: whole, or events as they come.
@@ -48,8 +50,8 @@ pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
 
 impl Api {
     /// Over the kinds that are and will be found.
-    pub fn new(kinds: Arc<Kinds>, store: Store, metrics: Metrics) -> Self {
-        Self { kinds, store, metrics, streams: events::places(), access: Access::default() }
+    pub fn new(kinds: Arc<Kinds>, store: Store, metrics: Metrics, limits: ApiLimits) -> Self {
+        Self { kinds, store, metrics, streams: events::places(&limits), access: Access::default(), limits }
     }
 
     /// Lets in whom these rules let in.

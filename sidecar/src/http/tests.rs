@@ -18,6 +18,16 @@ const JSON: &str = "content-type: application/json";
 const MERGE: &str = "content-type: application/merge-patch+json";
 const PATCH: &str = "content-type: application/json-patch+json";
 
+pub(super) const LIMITS: ApiLimits = ApiLimits {
+    connections: 64,
+    header_fields: 64,
+    header_bytes: 32 << 10,
+    header_time: Duration::from_secs(10),
+    body_time: Duration::from_secs(30),
+    stall_time: Duration::from_secs(15),
+    idle_time: Duration::from_secs(75),
+};
+
 pub(super) struct Fixture {
     pub(super) address: SocketAddr,
     pub(super) log: Log,
@@ -76,8 +86,8 @@ pub(super) async fn serve_within(
         let served = Served::new(Arc::new(kind), schema(), KindView::new(views));
         all.slot(index).unwrap().serve(served.with_budget(limits, crate::budget::Metrics::default()));
     }
-    let api = Arc::new(Api::new(Arc::new(all), store, Metrics::register(&mut registry)));
-    let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let api = Arc::new(Api::new(Arc::new(all), store, Metrics::register(&mut registry), LIMITS));
+    let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LIMITS).await.unwrap();
     let address = server.address();
     tokio::spawn(server.run(api, CancellationToken::new()));
     Fixture { address, log, views }

@@ -40,7 +40,10 @@ impl Api {
         }
         let action = action(request.method(), target, request.headers())?;
         let idempotency_key = idempotency_key(request.headers())?;
-        let body = if action == Action::Delete { None } else { Some(body::read(request).await?) };
+        let body = match action {
+            Action::Delete => None,
+            _ => Some(body::read(request, body::LIMIT, self.limits.body_time).await?),
+        };
         let order = Order {
             action,
             key,
