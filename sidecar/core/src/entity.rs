@@ -57,7 +57,7 @@ impl Ord for dyn Named + '_ {
 }
 
 /// One version of an entity, never changed once made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entity {
     /// Where it stands.
     pub key: Key,

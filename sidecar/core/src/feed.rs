@@ -17,7 +17,7 @@ pub enum Change {
 }
 
 /// One change, as the watch told it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Delta {
     /// What happened.
     pub change: Change,

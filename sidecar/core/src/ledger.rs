@@ -11,6 +11,8 @@
 
 pub mod batch;
 pub mod compare;
+#[cfg(test)]
+mod model;
 pub mod position;
 pub mod readback;
 #[cfg(test)]
@@ -58,7 +60,7 @@ pub struct Now {
 }
 
 /// What Kafka showed when the producer was ready.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Opened {
     /// Our position, if there is a record of it.
     pub position: Option<Position>,
@@ -71,7 +73,7 @@ pub struct Opened {
 }
 
 /// Why a Kafka call failed, by what it means for the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// Nothing was told; the same producer can send the batch again.
     Again,
@@ -105,7 +107,7 @@ pub enum Input {
 }
 
 /// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Make a producer (a new one, fencing older ones), and read position and topic ends. Answered by `Opened` or `Failed`.
     Open,
@@ -123,7 +125,7 @@ pub enum Effect {
 }
 
 /// The state machine.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ledger {
     state: State,
     attached: bool,
@@ -131,7 +133,9 @@ pub struct Ledger {
     /// The newest version that the informer told; what is not newer is a repetition.
     told: Version,
     outbox: Outbox,
-    /// What is left to tell of a comparison, and the version that the position then gets.
+    /// What is being compared with the topic, until all that follows from it is told.
+    comparing: Option<Relist>,
+    /// What is left to tell of the comparison, and the version that the position then gets.
     backlog: Option<(VecDeque<Item>, Version)>,
     /// The position in Kafka, as last confirmed.
     position: Option<Position>,
@@ -143,7 +147,7 @@ pub struct Ledger {
     failures: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum State {
     /// No producer; opens at that time. A batch whose fate is open is kept until the position tells.
     Closed { until: Instant, batch: Option<Arc<Batch>> },
@@ -155,8 +159,8 @@ enum State {
     Sending(Arc<Batch>),
     /// The producer is good; at that time it sends the batch again.
     Paused { until: Instant, batch: Arc<Batch> },
-    /// The topic is being read back, to be compared with this.
-    Reading(Relist),
+    /// The topic is being read back, to be compared.
+    Reading,
 }
 
 impl Ledger {
@@ -168,6 +172,7 @@ impl Ledger {
             stopping: false,
             told: Version::default(),
             outbox: Outbox::new(queue_bytes),
+            comparing: None,
             backlog: None,
             position: None,
             sent: Readings::new(),
@@ -192,11 +197,10 @@ impl Ledger {
             Input::Opened(opened) => self.opened(opened, &mut effects),
             Input::Sent(ends) => self.sent(ends, now),
             Input::ReadBack(readings) => {
-                if let State::Reading(relist) = self.replace(State::Idle)
-                    && self.attached | self.stopping
-                {
-                    let version = relist.version;
-                    self.backlog = Some((compare::compare(relist, readings), version));
+                if self.state == State::Reading {
+                    self.state = State::Idle;
+                    let told = self.comparing.clone();
+                    self.backlog = told.map(|relist| (compare::compare(&relist, readings), relist.version));
                 }
             }
             Input::Failed(failure) => self.failed(failure, now),
@@ -222,13 +226,13 @@ impl Ledger {
 
     /// Whether all is told that can be told: what a stop waits for.
     pub fn is_drained(&self) -> bool {
-        let nothing_waits = self.outbox.is_empty() && self.backlog.is_none();
+        let nothing_waits = self.outbox.is_empty() && self.comparing.is_none();
         match &self.state {
             State::Idle => nothing_waits && !self.unpositioned(),
             State::Closed { batch, .. } | State::Opening { batch } => {
                 nothing_waits && batch.as_ref().is_none_or(|batch| batch.items.is_empty())
             }
-            State::Paused { .. } | State::Sending(_) | State::Reading(_) => false,
+            State::Paused { .. } | State::Sending(_) | State::Reading => false,
         }
     }
 
@@ -247,11 +251,11 @@ impl Ledger {
         let batch = match &self.state {
             State::Sending(batch) | State::Paused { batch, .. } => Some(batch),
             State::Closed { batch, .. } | State::Opening { batch } => batch.as_ref(),
-            State::Idle | State::Reading(_) => None,
+            State::Idle | State::Reading => None,
         };
         let under_way = batch.into_iter().flat_map(|batch| &batch.items);
         let left = self.backlog.iter().flat_map(|(items, _)| items.front());
-        let compared = if let State::Reading(relist) = &self.state { Some(relist.learned) } else { None };
+        let compared = self.comparing.iter().map(|relist| relist.learned);
         under_way.take(1).chain(left).filter_map(Item::learned).chain(compared).chain(self.outbox.oldest()).min()
     }
 
@@ -273,7 +277,7 @@ impl Ledger {
                 if self.outbox.push(change).is_err() {
                     // Kafka has been away for long. The API server's history is the longer queue, and a comparison what follows it.
                     self.outbox.clear();
-                    self.backlog = None;
+                    (self.comparing, self.backlog) = (None, None);
                     self.attached = false;
                     effects.push(Effect::Detach);
                 }
@@ -300,10 +304,16 @@ impl Ledger {
         }
         let version = |position: &Option<Position>| position.as_ref().and_then(|position| position.version);
         let found = version(&position);
-        let continuous = (self.attached || self.stopping) && found.is_some() && self.backlog.is_none();
-        let landed = batch.as_ref().is_some_and(|batch| batch.position.version == found);
-        if continuous && landed {
+        let listening = self.attached || self.stopping;
+        // Whoever else compares writes a position of its own: with ours nobody has told anything but us.
+        let landed = batch.as_ref().is_some_and(|batch| Some(&batch.position) == position.as_ref());
+        let ours = landed || position == self.position;
+        let compares = self.comparing.is_some() || self.outbox.relist_is_next();
+        let told = batch.as_ref().is_some_and(|batch| batch.position.version == found);
+        let continuous = listening && found.is_some() && (self.comparing.is_none() || told && self.backlog.is_none());
+        if continuous && told {
             // What looked like a failure was none.
+            self.comparing = None;
             self.position = position;
             self.ends = ends;
         } else if continuous && found == version(&self.position) {
@@ -317,6 +327,14 @@ impl Ledger {
                 .filter(|change| !was_sent(&sent, &change.entity.key, change.event, change.entity.version))
                 .collect();
             self.outbox.put_back(changes);
+        } else if listening && found.is_none() && ours && compares {
+            // How much of the comparison is told, comparing again tells; what came behind it still waits, and none of it is passed over.
+            self.backlog = None;
+            if let Some(relist) = self.comparing.take() {
+                self.outbox.put_back_relist(relist);
+            }
+            self.position = position;
+            self.ends = ends;
         } else {
             self.start_over(position, sent, ends);
             if !self.stopping {
@@ -327,7 +345,7 @@ impl Ledger {
 
     fn start_over(&mut self, position: Option<Position>, sent: Readings, ends: Offsets) {
         self.outbox.clear();
-        self.backlog = None;
+        (self.comparing, self.backlog) = (None, None);
         self.told = position.as_ref().and_then(|position| position.version).unwrap_or_default();
         self.position = position;
         self.sent_to = sent.values().map(|known| known.version).max().unwrap_or_default();
@@ -347,6 +365,9 @@ impl Ledger {
                 *known = end.max(*known);
             }
             self.position = Some(batch.position.clone());
+            if self.backlog.is_none() && batch.position.version.is_some() {
+                self.comparing = None;
+            }
             self.positioned_at = Some(now.instant);
             self.failures = 0;
         }
@@ -366,7 +387,7 @@ impl Ledger {
             (Failure::Again, State::Sending(batch)) => State::Paused { until, batch },
             (_, State::Sending(batch)) => State::Closed { until, batch: Some(batch) },
             (_, State::Opening { batch }) => State::Closed { until, batch },
-            (_, State::Reading(_)) => State::Closed { until, batch: None },
+            (_, State::Reading) => State::Closed { until, batch: None },
             (_, other) => other,
         };
     }
@@ -438,7 +459,8 @@ impl Ledger {
         if self.position.as_ref().is_some_and(|position| position.version.is_some()) {
             self.send(Vec::new(), None, effects);
         } else if let Some(relist) = self.outbox.take_relist() {
-            self.state = State::Reading(relist);
+            self.comparing = Some(relist);
+            self.state = State::Reading;
             effects.push(Effect::ReadBack);
         }
     }
@@ -462,7 +484,7 @@ impl Ledger {
     /// Whether the informer has told more than the position says, with nothing left to tell.
     fn unpositioned(&self) -> bool {
         let at = self.position.as_ref().and_then(|position| position.version);
-        at.is_some_and(|at| at < self.told) && self.outbox.is_empty() && self.backlog.is_none()
+        at.is_some_and(|at| at < self.told) && self.outbox.is_empty() && self.comparing.is_none()
     }
 
     fn replace(&mut self, state: State) -> State {

@@ -6,7 +6,7 @@
 //! never ends where an earlier change has been superseded by a later one that still waits, so that a position can always be
 //! "every change up to this version is told, or superseded by one that is".
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,7 +17,7 @@ use crate::envelope;
 use crate::version::Version;
 
 /// How many versions of an entity were passed over since its last record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Skipped {
     /// That many.
     Known(u64),
@@ -36,7 +36,7 @@ impl Skipped {
 }
 
 /// A change of an entity that is to become a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Change {
     /// What the record will say.
     pub event: Event,
@@ -49,7 +49,7 @@ pub struct Change {
 }
 
 /// The whole state at a version, told after a loss of history: a barrier between the changes before it and after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Relist {
     /// The list's version.
     pub version: Version,
@@ -64,7 +64,7 @@ pub struct Relist {
 pub struct Overflow;
 
 /// What waits. Numbers grow from change to change: a slot's number is its place in the order.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Outbox {
     limit: usize,
     bytes: usize,
@@ -73,7 +73,7 @@ pub struct Outbox {
     /// Stands before every change of that number or a higher one.
     barrier: Option<(u64, Relist)>,
     /// Present once the bound was met and until the outbox is empty: the last slot of each entity behind the barrier.
-    newest: Option<HashMap<Key, u64>>,
+    newest: Option<BTreeMap<Key, u64>>,
     /// The last slot that stands for superseded changes too: no batch ends before it.
     collapsed_to: Option<u64>,
     collapsed: u64,
@@ -145,9 +145,24 @@ impl Outbox {
     pub fn collapse(&mut self) {
         let all = std::mem::take(&mut self.waiting);
         self.bytes = 0;
-        self.newest = Some(HashMap::new());
+        self.newest = Some(BTreeMap::new());
         for (number, change) in all {
             self.place(number, change);
+        }
+    }
+
+    /// Puts back a relist that was taken and not told to the end, in front of everything; unless a newer one waits, which stands for it and for
+    /// all that came between.
+    pub fn put_back_relist(&mut self, relist: Relist) {
+        match self.barrier.take() {
+            None => self.barrier = Some((0, relist)),
+            Some((at, newer)) => {
+                let kept = self.waiting.split_off(&at);
+                self.bytes = kept.values().map(cost).sum();
+                self.waiting = kept;
+                self.collapsed_to = last_collapsed(&self.waiting);
+                self.barrier = Some((at, newer));
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the outbox.
 
 use proptest::prelude::*;
+use std::collections::HashMap;
 
 use super::*;
 use crate::ledger::testing::entity;

@@ -274,6 +274,10 @@ impl Sender {
     ) -> Result<(), Trouble> {
         let started = Instant::now();
         loop {
+            if self.stop.is_cancelled() {
+                // Being made ready fences whoever was ready before: that may be the next leader by now.
+                return Err(Trouble::stopped());
+            }
             let outcome = call(&self.producer);
             // Events first: they tell why it does not work.
             self.idle();

@@ -382,10 +382,8 @@ fn two_never_hold_a_lease_at_once_and_whoever_is_left_takes_over() {
         Election { durations: FINE, speeds: [2, 3], ..QUIET },
     ];
     for model in models {
-        let Election { speeds, losses, .. } = model;
-        let model = Election { losses: losses + scale(), ..model };
+        let model = Election { losses: model.losses + scale(), ..model };
         let checker = model.checker().threads(2).spawn_bfs().join();
-        println!("speeds {speeds:?}: {} states", checker.unique_state_count());
         checker.assert_properties();
     }
 }

@@ -18,7 +18,7 @@ pub struct Place {
 }
 
 /// Something that the topic still shows and that is no more: its deletion was missed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Vanished {
     /// The record key.
     pub key: String,
@@ -43,7 +43,7 @@ impl Vanished {
 }
 
 /// One thing to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Item {
     /// A change: one record, and a tombstone behind a deletion.
     Change(Change),
@@ -68,7 +68,7 @@ impl Item {
 }
 
 /// Items to send in this order, and the position that holds once they are there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Batch {
     /// In order; may be empty when only the position moves.
     pub items: Vec<Item>,

@@ -3,6 +3,7 @@
 //! Owns the decision which records make the topic right again. Called by the ledger once the topic has been read back.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use contract::record::Event;
@@ -14,14 +15,14 @@ use crate::outbox::{Change, Relist, Skipped};
 
 /// What must be told: deletions that were missed, in the order in which their bodies lie in the topic, and then the states that the
 /// topic does not show, as `.snapshot`. Nothing for what is the same.
-pub fn compare(relist: Relist, mut readings: Readings) -> VecDeque<Item> {
+pub fn compare(relist: &Relist, mut readings: Readings) -> VecDeque<Item> {
     // Only an etcd restored to the past has a state older than a record of it. Versions are then given out a second time, so that an
     // equal version no longer means an equal state.
     let restored = readings.values().any(|known| known.version > relist.version);
     let mut gone = Vec::new();
     let mut tombstones = Vec::new();
     let mut present = Vec::new();
-    for entity in relist.entities {
+    for entity in &relist.entities {
         let key = envelope::key(&entity.key);
         let known = readings.remove(&key);
         let skipped = match &known {
@@ -39,7 +40,12 @@ pub fn compare(relist: Relist, mut readings: Readings) -> VecDeque<Item> {
                 other => tombstones.push(other),
             }
         }
-        present.push(Item::Change(Change { event: Event::Snapshot, entity, skipped, learned: relist.learned }));
+        present.push(Item::Change(Change {
+            event: Event::Snapshot,
+            entity: Arc::clone(entity),
+            skipped,
+            learned: relist.learned,
+        }));
     }
     for (key, known) in readings {
         match end(key, known, relist.learned) {
@@ -63,8 +69,6 @@ fn end(key: String, known: Known, learned: SystemTime) -> Item {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::ledger::batch::Place;
     use crate::ledger::testing::entity;
@@ -83,7 +87,7 @@ mod tests {
             learned: SystemTime::UNIX_EPOCH,
         };
         let readings = shown.iter().map(|(id, known)| (format!("shop/{id}"), known.clone())).collect();
-        let told: Vec<String> = compare(relist, readings)
+        let told: Vec<String> = compare(&relist, readings)
             .iter()
             .map(|item| match item {
                 Item::Change(change) => {

@@ -13,7 +13,7 @@ use crate::version::Version;
 pub type Offsets = BTreeMap<i32, i64>;
 
 /// A position: every change up to the version is in the topic, or superseded by one that is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Position {
     /// Absent while a whole state is being compared with the topic: whoever starts then must do so again.
     pub version: Option<Version>,

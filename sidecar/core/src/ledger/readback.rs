@@ -3,7 +3,7 @@
 //! Owns the reading of our own records, and only of ours: another cluster's, another kind's or another namespace's are passed
 //! over. Never consumes: the bridge's reader feeds it record by record.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 
 use contract::record::Event;
@@ -13,7 +13,7 @@ use crate::ledger::batch::Place;
 use crate::version::Version;
 
 /// Whether an entity lives, by its last record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Life {
     /// Created, updated or met.
     Alive,
@@ -24,7 +24,7 @@ pub enum Life {
 }
 
 /// The last record of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Known {
     /// Its uid.
     pub uid: Box<str>,
@@ -41,7 +41,7 @@ pub struct Known {
 }
 
 /// What was read, by record key.
-pub type Readings = HashMap<String, Known>;
+pub type Readings = BTreeMap<String, Known>;
 
 /// A record as read, borrowed from the consumer.
 #[derive(Debug, Clone, Copy)]
