@@ -213,7 +213,7 @@ impl Cache {
         self.entries.insert(ByKey(entity));
     }
 
-    fn count(&mut self, entity: &Entity) {
+    fn count(&mut self, entity: &Arc<Entity>) {
         self.bytes += entity.footprint();
         self.content += entity.json.len();
         self.fingerprint = self.fingerprint.wrapping_add(fingerprint(entity));

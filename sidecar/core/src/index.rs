@@ -1,4 +1,4 @@
-//! An index over the entities of a cache: ids by label and by the kind's selectable fields, so that a list asks only those that can match.
+//! An index over the entities of a cache: by label and by the kind's selectable fields, so that a list asks only those that can match.
 //!
 //! Kept by `cache` with every change; `list` asks it for candidates. It only narrows: each candidate is still asked by the filter and the
 //! label selector, so an index that knows too much costs time, and one that knows too little would be wrong.
@@ -10,13 +10,13 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub use self::keys::Keys;
-use crate::entity::{Entity, Key};
+use crate::entity::{ByKey, Entity};
 use crate::fields::{Fields, Indexed};
 use crate::filter::{Found, IndexValue, Lookup};
 use crate::path;
 
-/// About what a key takes in a set: itself, and its share of a tree node that is on average three quarters full.
-const KEY_BYTES: usize = size_of::<Key>() * 3 / 2;
+/// About what an entity takes in a set: a reference, and its share of a tree node that is on average three quarters full.
+const KEY_BYTES: usize = size_of::<ByKey>() * 3 / 2;
 
 /// About what a value takes in a map, beside its text.
 const VALUE_BYTES: usize = 96;
@@ -56,14 +56,14 @@ impl Index {
     }
 
     /// Takes an entity in. Its predecessor under the same key must be out.
-    pub fn insert(&mut self, entity: &Entity) {
+    pub fn insert(&mut self, entity: &Arc<Entity>) {
         for (name, value) in &entity.labels {
             let values = self.labels.entry(name.clone()).or_default();
             let keys = values.entry(value.clone()).or_insert_with(|| {
                 self.bytes += VALUE_BYTES + value.len();
                 Keys::default()
             });
-            self.bytes += usize::from(keys.insert(entity.key.clone())) * KEY_BYTES;
+            self.bytes += usize::from(keys.insert(ByKey(Arc::clone(entity)))) * KEY_BYTES;
         }
         let Some(fields) = self.fields.clone() else { return };
         for (slot, indexed) in self.slots.iter_mut().zip(fields.indexed()) {
@@ -78,7 +78,7 @@ impl Index {
                     })
                 }
             };
-            self.bytes += usize::from(keys.insert(entity.key.clone())) * KEY_BYTES;
+            self.bytes += usize::from(keys.insert(ByKey(Arc::clone(entity)))) * KEY_BYTES;
         }
     }
 
