@@ -200,18 +200,6 @@ impl Default for RawApi {
             socket: None,
             token_file: None,
             allowed_origins: Vec::new(),
-        }
-    }
-}
-
-impl Default for RawLease {
-    fn default() -> Self {
-        Self { duration_seconds: 10, renew_seconds: 6, retry_seconds: 2, identity: None }
-    }
-}
-
-impl Default for RawAdmin {
-    fn default() -> Self {
             limits: RawLimits::default(),
         }
     }
@@ -227,6 +215,18 @@ impl Default for RawLimits {
             body_seconds: 30,
             stall_seconds: 15,
             idle_seconds: 75,
+        }
+    }
+}
+
+impl Default for RawLease {
+    fn default() -> Self {
+        Self { duration_seconds: 10, renew_seconds: 6, retry_seconds: 2, identity: None }
+    }
+}
+
+impl Default for RawAdmin {
+    fn default() -> Self {
         Self { address: format!("0.0.0.0:{}", contract::ports::ADMIN) }
     }
 }

@@ -131,6 +131,10 @@ fn each_fault_names_the_key_and_where_it_stands() {
         ("api: {allowedOrigins: ['https://a', 'https://b/']}".to_owned(), "api.allowedOrigins[1]: \"https://b/\""),
         ("api: {allowedOrigins: ['https://a:443']}".to_owned(), "api.allowedOrigins[0]: \"https://a:443\""),
         ("api: {port: 1}".to_owned(), "api.port: unknown field"),
+        ("api: {limits: {connections: 1}}".to_owned(), "api.limits.connections: 1 is not from 16 to 65536"),
+        ("api: {limits: {headerBytes: 1Ki}}".to_owned(), "api.limits.headerBytes: 1024 is not from 8192 to 1048576"),
+        ("api: {limits: {idleSeconds: 0}}".to_owned(), "api.limits.idleSeconds: 0 is not from 1 to 86400"),
+        ("api: {limits: {bodySeconds: -1}}".to_owned(), "api.limits.bodySeconds: invalid value"),
         ("cluster: a/b".to_owned(), "cluster: \"a/b\" is not a name"),
         ("log: {level: verbose}".to_owned(), "log.level: failed to read the log level"),
         ("log: {format: xml}".to_owned(), "log.format: unknown variant `xml`"),
@@ -141,10 +145,6 @@ fn each_fault_names_the_key_and_where_it_stands() {
         (kind("owned: true, topic: 'a b'"), "kinds[0].topic: \"a b\" cannot be"),
         (kind("cacheBytes: 1K"), "kinds[0].cacheBytes: \"1K\" is not a size"),
         (kind("budget: {objects: 1}"), "kinds[0].budget: only an owned kind can be written"),
-        ("api: {limits: {connections: 1}}".to_owned(), "api.limits.connections: 1 is not from 16 to 65536"),
-        ("api: {limits: {headerBytes: 1Ki}}".to_owned(), "api.limits.headerBytes: 1024 is not from 8192 to 1048576"),
-        ("api: {limits: {idleSeconds: 0}}".to_owned(), "api.limits.idleSeconds: 0 is not from 1 to 86400"),
-        ("api: {limits: {bodySeconds: -1}}".to_owned(), "api.limits.bodySeconds: invalid value"),
         (kind("owned: true, budget: {objects: 0}"), "kinds[0].budget.objects: \"0\" is not a number of entities"),
         (kind("owned: true, budget: {objects: 1.5}"), "kinds[0].budget.objects: \"1.5\" is not a number of entities"),
         (kind("owned: true, budget: {bytes: 5MB}"), "kinds[0].budget.bytes: \"5MB\" is not a size above 0"),
@@ -203,6 +203,7 @@ fn the_reference_lists_every_setting_with_its_default() {
         "| `api.address` | `KAB_API__ADDRESS` | `--api-address` | `127.0.0.1:3600` |",
         "| `kafka.queueBytes` | `KAB_KAFKA__QUEUE_BYTES` | `--kafka-queue-bytes` | `16Mi` |",
         "| `kafka.properties` | `KAB_KAFKA__PROPERTIES__NAME` |  |  |",
+        "| `api.limits.idleSeconds` | `KAB_API__LIMITS__IDLE_SECONDS` | `--api-limits-idle-seconds` | `75` |",
         "| `kinds[].cacheBytes` |  |  | `512Mi` |",
         "| `kinds[].namespaces` |  |  | `[\"own\"]` |",
         "One of `exactlyOnce`, `atLeastOnce`. |",
@@ -215,7 +216,6 @@ fn the_reference_lists_every_setting_with_its_default() {
 #[test]
 fn the_entity_api_listens_on_loopback_only() {
     for open in ["0.0.0.0:3600", "[::]:3600", "10.0.0.7:3600", "192.168.1.1:0", "[::ffff:127.0.0.1]:3600"] {
-        "| `api.limits.idleSeconds` | `KAB_API__LIMITS__IDLE_SECONDS` | `--api-limits-idle-seconds` | `75` |",
         let message = load(TODO, &[("KAB_API__ADDRESS", open)], &[]).unwrap_err();
         assert!(message.contains("is not a loopback address"), "{open}: {message}");
     }
