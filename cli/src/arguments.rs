@@ -65,7 +65,7 @@ pub(crate) struct Connection {
     /// Brokers to begin with.
     #[arg(long, env = "KAB_KAFKA", value_name = "HOST:PORT,…")]
     pub(crate) brokers: Option<String>,
-    /// A sidecar's configuration file: its kafka.properties and kafka.propertyFiles are used.
+    /// A sidecar's configuration file: its kafka.properties, kafka.propertyFiles and kafka.tokenFile are used.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// A librdkafka property, such as security.protocol=ssl; may be given several times.
@@ -74,6 +74,9 @@ pub(crate) struct Connection {
     /// A librdkafka property whose value stands in a file, such as sasl.password=/run/secrets/kafka; may be given several times.
     #[arg(long = "property-file", value_name = "NAME=FILE", value_parser = pair)]
     pub(crate) property_files: Vec<(String, String)>,
+    /// The file with the token for sasl.mechanisms=OAUTHBEARER.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// How long Kafka may take to answer at first.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) timeout: u64,

@@ -2,11 +2,13 @@
 //! librdkafka says on the side, kept to explain a failure. Never prints a property's value.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,6 +18,10 @@ use crate::arguments::Connection;
 use crate::failure::Failure;
 
 const BROKERS: &str = "bootstrap.servers";
+/// How long to wait for what librdkafka has to say, or to ask, on the side.
+pub(crate) const EVENTS: Duration = Duration::from_millis(50);
+/// When a token is read again.
+const REREAD: Duration = Duration::from_secs(300);
 
 /// The part of a sidecar's configuration that is of use here.
 #[derive(Debug, Default, Deserialize)]
@@ -29,12 +35,13 @@ struct SidecarFile {
 struct KafkaSection {
     properties: BTreeMap<String, serde_json::Value>,
     property_files: BTreeMap<String, String>,
-    token_file: Option<String>,
+    token_file: Option<PathBuf>,
 }
 
 /// Everything that librdkafka is told.
 pub(crate) struct Properties {
     values: BTreeMap<String, String>,
+    token: Option<PathBuf>,
     pub(crate) timeout: Duration,
 }
 
@@ -42,8 +49,9 @@ impl Properties {
     /// Reads what the command line names.
     pub(crate) fn of(connection: &Connection) -> Result<Self, Failure> {
         let mut values = BTreeMap::new();
+        let mut token = connection.token_file.clone();
         if let Some(file) = &connection.config {
-            from_sidecar_file(file, &mut values)?;
+            token = token.or(from_sidecar_file(file, &mut values)?);
         }
         if let Some(brokers) = connection.brokers.as_ref().filter(|brokers| !brokers.trim().is_empty()) {
             values.remove("metadata.broker.list");
@@ -60,7 +68,11 @@ impl Properties {
                     .to_owned(),
             ));
         }
-        Ok(Self { values, timeout: Duration::from_secs(connection.timeout) })
+        let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| values.get(*name));
+        if token.is_none() && mechanism.is_some_and(|name| name.eq_ignore_ascii_case("OAUTHBEARER")) {
+            return Err(Failure::Usage("sasl.mechanisms is OAUTHBEARER, which needs --token-file".to_owned()));
+        }
+        Ok(Self { values, token, timeout: Duration::from_secs(connection.timeout) })
     }
 
     /// For messages.
@@ -82,24 +94,25 @@ impl Properties {
             .set("isolation.level", "read_committed")
             .set("enable.partition.eof", "true")
             .set("allow.auto.create.topics", "false");
-        config.create_with_context(Words::default()).map_err(|error| match error {
+        let words = Words { last: Arc::default(), token: self.token.clone() };
+        let consumer: BaseConsumer<Words> = config.create_with_context(words).map_err(|error| match error {
             KafkaError::ClientConfig(_, fault, property, _) => Failure::Usage(format!("property {property}: {fault}")),
             other => Failure::Usage(format!("librdkafka cannot work with these properties: {other}")),
-        })
+        })?;
+        if self.token.is_some() {
+            // It is asked for by the way of records, and nothing is answered before.
+            drop(consumer.poll(EVENTS));
+        }
+        Ok(consumer)
     }
 }
 
-fn from_sidecar_file(file: &Path, values: &mut BTreeMap<String, String>) -> Result<(), Failure> {
+/// Puts in what the file says of Kafka; answers where the token stands.
+fn from_sidecar_file(file: &Path, values: &mut BTreeMap<String, String>) -> Result<Option<PathBuf>, Failure> {
     let wrong = |fault: String| Failure::Usage(format!("--config {}: {fault}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
     let read: SidecarFile = serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let kafka = read.kafka.ok_or_else(|| wrong("it has no kafka: this sidecar broadcasts nothing".to_owned()))?;
-    if kafka.token_file.is_some() {
-        return Err(wrong(
-            "kafka.tokenFile: kab does not read tokens for OAUTHBEARER; name another user by -X and --property-file"
-                .to_owned(),
-        ));
-    }
     for (name, value) in kafka.properties {
         let value = match value {
             serde_json::Value::String(text) => text,
@@ -111,7 +124,7 @@ fn from_sidecar_file(file: &Path, values: &mut BTreeMap<String, String>) -> Resu
         let value = secret(&name, Path::new(&path))?;
         values.insert(name, value);
     }
-    Ok(())
+    Ok(kafka.token_file)
 }
 
 /// A value from a file, without the line's end that editors and `echo` add.
@@ -126,6 +139,7 @@ fn secret(name: &str, file: &Path) -> Result<String, Failure> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Words {
     last: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
+    token: Option<PathBuf>,
 }
 
 impl Words {
@@ -136,6 +150,18 @@ impl Words {
 }
 
 impl ClientContext for Words {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    /// The file as it is now, and again some minutes later: whether the token is still good is for the broker to say.
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let file = self.token.as_ref().ok_or("there is no --token-file")?;
+        let text =
+            std::fs::read_to_string(file).map_err(|error| format!("failed to read {}: {error}", file.display()))?;
+        let until = SystemTime::now().duration_since(UNIX_EPOCH)? + REREAD;
+        let lifetime_ms = i64::try_from(until.as_millis())?;
+        Ok(OAuthToken { token: text.trim().to_owned(), principal_name: "kab".to_owned(), lifetime_ms })
+    }
+
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -182,7 +208,14 @@ mod tests {
     use super::*;
 
     fn connection() -> Connection {
-        Connection { brokers: None, config: None, properties: Vec::new(), property_files: Vec::new(), timeout: 1 }
+        Connection {
+            brokers: None,
+            config: None,
+            properties: Vec::new(),
+            property_files: Vec::new(),
+            token_file: None,
+            timeout: 1,
+        }
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -214,13 +247,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_said_before_a_broker_is_waited_for() {
-        let file = std::env::temp_dir().join(format!("kab-token-config-{}.yaml", std::process::id()));
-        std::fs::write(&file, "kafka: {properties: {bootstrap.servers: 'a:1'}, tokenFile: /token}\n").unwrap();
-        let read = Properties::of(&Connection { config: Some(file.clone()), ..connection() });
-        std::fs::remove_file(file).unwrap();
-        let Err(Failure::Usage(text)) = read.map(drop) else { panic!("it is refused") };
-        assert!(text.contains("tokenFile") && text.contains("--property-file"), "{text}");
+    fn a_token_that_is_nowhere_is_asked_for_before_a_broker_is_waited_for() {
+        let mut given = Connection {
+            properties: vec![pair(BROKERS, "x:1"), pair("sasl.mechanisms", "OAUTHBEARER")],
+            ..connection()
+        };
+        let Err(Failure::Usage(text)) = Properties::of(&given).map(drop) else { panic!("it needs a token") };
+        assert!(text.contains("--token-file"), "{text}");
+        given.token_file = Some(PathBuf::from("/token"));
+        assert!(Properties::of(&given).is_ok());
     }
 
     #[test]

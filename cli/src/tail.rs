@@ -18,7 +18,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::arguments::{Output, Tail};
-use crate::connection::{self, Properties, Words};
+use crate::connection::{self, EVENTS, Properties, Words};
 use crate::failure::Failure;
 use crate::similar::similar;
 use last::Last;
@@ -28,8 +28,6 @@ use text::Style;
 
 /// How long one look for records takes at most.
 const POLL: Duration = Duration::from_millis(200);
-/// How long to wait for what librdkafka has to say on the side.
-const EVENTS: Duration = Duration::from_millis(50);
 /// How often a follower asks for new partitions, and whether the topic is still there.
 const LOOK: Duration = Duration::from_secs(10);
 /// How many offsets are read at first for each of the last records: transactions, compaction and other keys leave gaps.

@@ -161,6 +161,11 @@ fn a_token_comes_from_a_file_and_one_that_has_run_out_is_waited_for() {
             drop(topics::create(kafka.open(), name, 1, &[("cleanup.policy", "compact")]).await);
         }
         arrived(world, &["early"]).await?;
+        let config = world.scratch.file("tail", "yaml");
+        std::fs::write(&config, settings.text())?;
+        let read = kab(&["tail", &world.topic, "-b", "--config", &config.display().to_string()]).await?;
+        let printed = String::from_utf8_lossy(&read.stdout).into_owned();
+        assert!(read.status.success() && printed.contains("/early"), "kab tail uses the token too: {read:?}");
         untold(&sidecar, &[&old, &new]).await
     });
 }
