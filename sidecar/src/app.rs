@@ -7,6 +7,7 @@
 mod cache_metrics;
 mod discover;
 mod fault;
+mod source;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, BridgeError};
 use crate::budget;
-use crate::config::{Config, KafkaConfig, KindConfig, Namespace, Namespaces};
+use crate::config::{Config, KafkaConfig, KindConfig, Namespace, Namespaces, Source};
 use crate::http::{Access, Api, Server, Token};
 use crate::informer::{self, Attachments, Informer};
 use crate::kinds::Kinds;
@@ -33,6 +34,7 @@ use crate::store::{Store, Wanted};
 use cache_metrics::CacheMetrics;
 use discover::{Discover, Found, Scope};
 pub use fault::AppError;
+use source::{FillLater, WatchWhileLeading};
 
 /// For each of the stages of a shutdown; the two that have work to finish stay within a pod's usual 30 seconds of grace.
 const DRAIN: Duration = Duration::from_secs(14);
@@ -55,6 +57,7 @@ struct Parts {
     readiness: Readiness,
     informers: informer::Metrics,
     bridges: bridge::Metrics,
+    sources: bridge::source::Metrics,
     leases: leases::Metrics,
     identity: Identity,
     budgets: budget::Metrics,
@@ -86,6 +89,7 @@ impl App {
         let parts = Parts {
             informers: informer::Metrics::register(&mut registry),
             bridges: bridge::Metrics::register(&mut registry),
+            sources: bridge::source::Metrics::register(&mut registry),
             leases: leases::Metrics::register(&mut registry),
             identity: identity(&config, environment),
             budgets: budget::Metrics::register(&mut registry, Arc::clone(&kinds)),
@@ -136,18 +140,36 @@ impl Parts {
             let cache = self.readiness.part(format!("cache {title}"), Need::Required);
             waiting.push(cache.clone());
             let (handle, attachments) = informer::attachments();
-            let informer = FollowLater {
+            let informer = |part| FollowLater {
                 connection: self.connection.clone(),
-                part: cache,
+                part,
                 metrics: self.informers.clone(),
                 attachments,
                 cache_bytes: kind.cache_bytes,
                 place,
             };
-            let finding_kind = finding.clone();
-            tasks.spawn(Stage::Work, format!("informer {title}"), |stop| informer.run(finding_kind, stop));
-            let Some(kafka) = self.config.kafka.clone().filter(|_| kind.owned) else { continue };
+            let broadcast = self.config.kafka.clone().filter(|_| kind.owned);
             let (announcer, leadership) = leases::leadership();
+            let finding_kind = finding.clone();
+            match self.config.kafka.clone().filter(|_| kind.source == Source::Kafka) {
+                None => {
+                    let informer = informer(cache);
+                    tasks.spawn(Stage::Work, format!("informer {title}"), |stop| informer.run(finding_kind, stop));
+                }
+                Some(kafka) => {
+                    let (cluster, topic) = (self.config.cluster.clone(), kind.topic.clone());
+                    let (metrics, cache_bytes) = (self.sources.clone(), kind.cache_bytes);
+                    let source = FillLater { kafka, cluster, topic, part: cache, metrics, cache_bytes, place };
+                    tasks.spawn(Stage::Work, format!("source {title}"), |stop| source.run(finding_kind, stop));
+                    if broadcast.is_some() {
+                        let part = self.readiness.part(format!("watch {title}"), Need::Reported);
+                        let watch = WatchWhileLeading { informer: informer(part), leadership: leadership.clone() };
+                        let finding_kind = finding.clone();
+                        tasks.spawn(Stage::Work, format!("informer {title}"), |stop| watch.run(finding_kind, stop));
+                    }
+                }
+            }
+            let Some(kafka) = broadcast else { continue };
             let keeper = KeepLater {
                 connection: self.connection.clone(),
                 identity: self.identity.clone(),

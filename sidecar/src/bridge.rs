@@ -8,6 +8,7 @@ mod metrics;
 mod producer;
 mod reader;
 mod secrets;
+pub mod source;
 mod term;
 mod token;
 mod topics;

@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use runtime::telemetry::Format;
-
 use sidecar_core::budget::Limits;
 use sidecar_core::lease::Durations;
+
 pub use reference::reference;
 
 /// The settings, checked.
@@ -143,12 +143,23 @@ pub struct KindConfig {
     pub owned: bool,
     /// Which namespaces.
     pub namespaces: Namespaces,
+    /// Where its cache comes from.
+    pub source: Source,
     /// Topic; absent: `GROUP.PLURAL`.
     pub topic: Option<String>,
     /// Bound of the cache of each of its watches.
     pub cache_bytes: usize,
     /// Bounds of what is written here; none for a kind that is not owned.
     pub budget: Limits,
+}
+
+/// Where a cache comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A watch on the API server.
+    Watch,
+    /// The topic that the kind is broadcast to; there is `kafka` then.
+    Kafka,
 }
 
 /// The namespaces of a kind that are served.

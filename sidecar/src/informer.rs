@@ -24,7 +24,7 @@ use sidecar_core::kind::Kind;
 use sidecar_core::version::Version;
 use sidecar_core::watch::machine::{Machine, Settings};
 use sidecar_core::watch::{Effect, Input, ListPage, Note, Refill, Request, WatchLine};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::resource;
@@ -48,10 +48,10 @@ pub struct AttachHandle {
     requests: mpsc::Sender<Attachment>,
 }
 
-/// The informer's end of [`AttachHandle`].
-#[derive(Debug)]
+/// The informer's end of [`AttachHandle`]. Clones are the same end, which one informer after the other takes.
+#[derive(Debug, Clone)]
 pub struct Attachments {
-    requests: mpsc::Receiver<Attachment>,
+    requests: Arc<Mutex<mpsc::Receiver<Attachment>>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub struct Ended;
 /// The two ends of a bridge's way to attach.
 pub fn attachments() -> (AttachHandle, Attachments) {
     let (sender, receiver) = mpsc::channel(1);
-    (AttachHandle { requests: sender }, Attachments { requests: receiver })
+    (AttachHandle { requests: sender }, Attachments { requests: Arc::new(Mutex::new(receiver)) })
 }
 
 impl AttachHandle {
@@ -156,7 +156,7 @@ enum Head {
 
 impl Follower {
     async fn follow(mut self, attachments: Attachments) {
-        let mut requests = attachments.requests;
+        let mut requests = attachments.requests.lock().await;
         loop {
             let deadline = tokio::time::Instant::from_std(self.machine.deadline());
             let input = tokio::select! {

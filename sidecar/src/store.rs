@@ -238,7 +238,10 @@ impl Store {
                 tracing::debug!(kind = %kind.full_name(), id = %key.id, "the cache was behind, writing again");
                 let present = self.read(kind, key).await?;
                 let behind = match (&existing, &present) {
-                    (Some(cached), Some(present)) => cached.version != present.version,
+                    // One that came from Kafka may only be a guess where the record does not tell: whether there are annotations.
+                    (Some(cached), Some(present)) => {
+                        (cached.version, cached.annotated) != (present.version, present.annotated)
+                    }
                     _ => true,
                 };
                 existing = present;

@@ -26,9 +26,11 @@ pub struct View {
     /// How far the watch has come; who waits for a version listens here.
     progress: watch::Sender<Version>,
     /// How often the watch has ended or could not be opened.
-    breaks: watch::Sender<u64>,
+    breaks: Arc<watch::Sender<u64>>,
     /// Rung when the kind's definition has changed.
-    redefined: Notify,
+    redefined: Arc<Notify>,
+    /// Whether entities are kept, and not only versions.
+    keeps: bool,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +60,16 @@ impl View {
     /// Empty; `namespace` is what its watch is restricted to.
     pub fn new(namespace: Option<Arc<str>>) -> Self {
         let progress = watch::Sender::new(Version::default());
-        Self { namespace, state: RwLock::default(), progress, breaks: watch::Sender::new(0), redefined: Notify::new() }
+        let breaks = Arc::new(watch::Sender::new(0));
+        Self { namespace, state: RwLock::default(), progress, breaks, redefined: Arc::default(), keeps: true }
+    }
+
+    /// For a watch of what another view is filled with from elsewhere: nobody reads it, so it keeps nothing. What says that the kind's definition
+    /// has changed is shared.
+    #[must_use]
+    pub fn passing(&self) -> Self {
+        let (breaks, redefined) = (Arc::clone(&self.breaks), Arc::clone(&self.redefined));
+        Self { breaks, redefined, keeps: false, ..Self::new(self.namespace.clone()) }
     }
 
     /// The namespace that its watch is restricted to.
@@ -68,6 +79,7 @@ impl View {
 
     /// The informer has the whole state.
     pub fn fill(&self, version: Version, entities: Vec<Arc<Entity>>, now: Instant) {
+        let entities = if self.keeps { entities } else { Vec::new() };
         self.change(now, |state| {
             state.followed.replace(version, entities);
             state.filled = true;
@@ -87,7 +99,10 @@ impl View {
 
     /// The informer was told of a change.
     pub fn observe(&self, delta: &Delta, now: Instant) {
-        self.change(now, |state| state.followed.observe(delta));
+        self.change(now, |state| match self.keeps {
+            true => state.followed.observe(delta),
+            false => state.followed.bookmark(delta.entity.version),
+        });
     }
 
     /// The informer was told how far its watch has come.

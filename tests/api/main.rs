@@ -29,6 +29,7 @@ mod resumption;
 mod sample;
 mod security;
 mod shapes;
+mod source;
 mod startup;
 mod tail;
 mod topics;

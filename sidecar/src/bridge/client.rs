@@ -34,6 +34,8 @@ const TRANSACTION_TIMEOUT_MS: &str = "15000";
 const MESSAGE_MAX_BYTES: &str = "8388608";
 /// librdkafka's own default.
 const BATCH_BYTES: usize = 1_000_000;
+/// What a reader holds that was fetched and not taken yet.
+const READ_AHEAD_KIB: &str = "8192";
 /// A token is a file's content: a client that asks for it has it at once.
 const TOKEN: Duration = Duration::from_secs(1);
 
@@ -127,6 +129,8 @@ impl Clients {
     /// For positions, ends and reading back. The group is never joined: librdkafka wants a name to assign partitions.
     fn reader(&self, isolation: Isolation) -> Result<ClientConfig, Trouble> {
         let mut config = ClientConfig::new();
+        // librdkafka's own default would let it read 64 MiB ahead.
+        config.set("queued.max.messages.kbytes", READ_AHEAD_KIB);
         self.configured(&mut config)?;
         config
             .set("group.id", &self.identity)

@@ -17,6 +17,8 @@ use crate::bridge::trouble::{Cause, Trouble};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one request may take before it is looked whether Kafka refused the connection: that is told by the way.
 const SLICE: Duration = Duration::from_secs(1);
+/// How long to wait for what librdkafka has to say on the side.
+const EVENTS: Duration = Duration::from_millis(50);
 /// How long a topic that was just made may take until every broker knows it.
 const SPREAD: Duration = Duration::from_secs(15);
 /// What etcd takes at most is 1.5 MiB: with this every entity fits.
@@ -77,12 +79,55 @@ pub(super) fn ensure(clients: &Clients, topic: &str, sizes: Sizes) -> Result<Top
     ask.one(topic, &new)
 }
 
+/// The partitions of a topic that somebody else makes, and that may be read as a table.
+pub(super) fn find(clients: &Clients, name: &str) -> Result<Vec<i32>, Trouble> {
+    let ask = Ask { reader: clients.consumer(Isolation::Committed)?, admin: clients.admin()? };
+    let partitions = partitions(&ask.reader, name)?.ok_or_else(|| missing(name))?;
+    ask.check(name)?;
+    Ok(partitions)
+}
+
+/// What to say of a topic that is not there, and that is not ours to make.
+pub(super) fn missing(name: &str) -> Trouble {
+    let detail = format!("there is no topic {name}: the sidecar that broadcasts the kind makes it");
+    Trouble::new(Failure::Renew, Cause::Topic, detail)
+}
+
+/// The partitions of a topic, or nothing where there is no such topic.
+pub(super) fn partitions(reader: &BaseConsumer<Context>, name: &str) -> Result<Option<Vec<i32>>, Trouble> {
+    let doing = || format!("ask for topic {name}");
+    let metadata = metadata(reader, name).map_err(|error| Trouble::of(&doing(), &error))?;
+    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
+    match topic.error().map(RDKafkaErrorCode::from) {
+        None => Ok(Some(topic.partitions().iter().map(|partition| partition.id()).collect())),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+        Some(RDKafkaErrorCode::LeaderNotAvailable) => Ok(Some(Vec::new())),
+        Some(code) => Err(Trouble::of(&doing(), &KafkaError::MetadataFetch(code))),
+    }
+}
+
+/// Asks in slices: a connection that Kafka refuses is told by an event, and need not be waited for.
+fn metadata(reader: &BaseConsumer<Context>, name: &str) -> Result<rdkafka::metadata::Metadata, KafkaError> {
+    let begun = Instant::now();
+    loop {
+        let answer = reader.fetch_metadata(Some(name), SLICE);
+        if answer.is_ok() {
+            return answer;
+        }
+        // Without a wait the first log line would look like the end of what librdkafka has to say.
+        while reader.poll(EVENTS).is_some() {}
+        if begun.elapsed() > PATIENCE || reader.context().is_refused() {
+            return answer;
+        }
+    }
+}
+
 impl Ask {
     fn one(&self, name: &str, new: &NewTopic<'_>) -> Result<Topic, Trouble> {
         let mut created = false;
         let deadline = Instant::now() + SPREAD;
         let partitions = loop {
-            match self.partitions(name)? {
+            match partitions(&self.reader, name)? {
                 Some(partitions) if !partitions.is_empty() => break partitions,
                 None if !created => created = self.create(name, new)?,
                 _ if Instant::now() > deadline => {
@@ -95,34 +140,6 @@ impl Ask {
         };
         let record_limit = self.check(name)?;
         Ok(Topic { partitions, created, record_limit })
-    }
-
-    /// The partitions of a topic, or nothing where there is no such topic.
-    fn partitions(&self, name: &str) -> Result<Option<Vec<i32>>, Trouble> {
-        let doing = || format!("ask for topic {name}");
-        let metadata = self.metadata(name).map_err(|error| Trouble::of(&doing(), &error))?;
-        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
-        match topic.error().map(RDKafkaErrorCode::from) {
-            None => Ok(Some(topic.partitions().iter().map(|partition| partition.id()).collect())),
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
-            Some(RDKafkaErrorCode::LeaderNotAvailable) => Ok(Some(Vec::new())),
-            Some(code) => Err(Trouble::of(&doing(), &KafkaError::MetadataFetch(code))),
-        }
-    }
-
-    /// Asks in slices: a connection that Kafka refuses is told by an event, and need not be waited for.
-    fn metadata(&self, name: &str) -> Result<rdkafka::metadata::Metadata, KafkaError> {
-        let begun = Instant::now();
-        loop {
-            let answer = self.reader.fetch_metadata(Some(name), SLICE);
-            if answer.is_ok() {
-                return answer;
-            }
-            while self.reader.poll(Duration::ZERO).is_some() {}
-            if begun.elapsed() > PATIENCE || self.reader.context().is_refused() {
-                return answer;
-            }
-        }
     }
 
     /// Whether it was us who made it.

@@ -10,10 +10,13 @@ use sidecar_core::budget::{Limits, Rate};
 use sidecar_core::lease::Durations;
 
 use super::quantity;
-use super::raw::{RawApi, RawBudget, RawConfig, RawDelivery, RawFormat, RawKafka, RawKind, RawLease, RawLimits};
+use super::raw::{
+    RawApi, RawBudget, RawConfig, RawDelivery, RawFormat, RawKafka, RawKind, RawLease, RawLimits, RawSource,
+};
 use super::sources::Merged;
 use super::{
     ApiConfig, ApiLimits, Config, ConfigError, Delivery, KafkaConfig, KindConfig, LeaseConfig, Namespace, Namespaces,
+    Source,
 };
 
 /// Properties on which exactly-once, order and the meaning of a position rest: the bridge sets them.
@@ -64,7 +67,7 @@ pub(super) fn check(merged: Merged) -> Result<Config, ConfigError> {
         kubeconfig: raw.kubeconfig.clone(),
         kafka,
         lease: check_lease(&raw.lease, &wrong)?,
-        kinds: check_kinds(&raw.kinds, &wrong)?,
+        kinds: check_kinds(&raw.kinds, raw.kafka.is_some(), &wrong)?,
     })
 }
 
@@ -283,7 +286,7 @@ fn check_budget(raw: &RawBudget, owned: bool, wrong: Wrong<'_>) -> Result<Limits
     })
 }
 
-fn check_kinds(raw: &[RawKind], wrong: Wrong<'_>) -> Result<Vec<KindConfig>, ConfigError> {
+fn check_kinds(raw: &[RawKind], kafka: bool, wrong: Wrong<'_>) -> Result<Vec<KindConfig>, ConfigError> {
     if raw.is_empty() {
         let text = format!(
             "name at least one kind to serve, in --config FILE, {} or KAB_KINDS",
@@ -295,6 +298,11 @@ fn check_kinds(raw: &[RawKind], wrong: Wrong<'_>) -> Result<Vec<KindConfig>, Con
     for (index, raw) in raw.iter().enumerate() {
         let at = index.to_string();
         let kind = check_kind(raw, &|path, text| wrong(&[&["kinds", &at], path].concat(), text))?;
+        if kind.source == Source::Kafka && !kafka {
+            let text =
+                "needs Kafka: name its brokers in kafka.properties, or leave it out for a watch on the API server";
+            return Err(wrong(&["kinds", &at, "source"], text.to_owned()));
+        }
         if kinds.iter().any(|other| other.group == kind.group && other.kind == kind.kind) {
             return Err(wrong(
                 &["kinds", &at, "kind"],
@@ -326,11 +334,9 @@ fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError
         return Err(wrong(&["kind"], format!("{:?} is not a kind, such as Todo", raw.kind)));
     }
     if let Some(topic) = &raw.topic {
-        if !raw.owned {
-            return Err(wrong(
-                &["topic"],
-                "only an owned kind has a topic; set `owned: true` or leave it out".to_owned(),
-            ));
+        if !raw.owned && raw.source == RawSource::Watch {
+            let text = "a kind that is neither owned nor read from Kafka has no topic; set `owned: true` or `source: kafka`, or leave it out";
+            return Err(wrong(&["topic"], text.to_owned()));
         }
         if !is_name(topic)
             || topic.len() > 249
@@ -347,6 +353,10 @@ fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError
         kind: raw.kind.clone(),
         owned: raw.owned,
         namespaces: namespaces(&raw.namespaces).map_err(|text| wrong(&["namespaces"], text))?,
+        source: match raw.source {
+            RawSource::Watch => Source::Watch,
+            RawSource::Kafka => Source::Kafka,
+        },
         topic: raw.topic.clone(),
         cache_bytes: bytes(&raw.cache_bytes).map_err(|text| wrong(&["cacheBytes"], text))?,
         budget: check_budget(&raw.budget, raw.owned, wrong)?,

@@ -148,7 +148,10 @@ pub(super) struct RawKind {
     /// `own`, `all`, or a list of namespaces, `own` among them or not.
     #[serde(default = "own", deserialize_with = "one_or_many")]
     pub(super) namespaces: Vec<String>,
-    /// Topic of an owned kind; absent: `GROUP.PLURAL`.
+    /// Where the cache comes from. `watch`: the API server. `kafka`: the topic that the kind is broadcast to, so that the API server has one watch however many sidecars there are; needs `kafka`.
+    #[serde(default)]
+    pub(super) source: RawSource,
+    /// Topic of a kind that is owned or whose source is kafka; absent: `GROUP.PLURAL`.
     #[serde(default)]
     pub(super) topic: Option<String>,
     /// Memory for the entities of each watch of this kind, in bytes or with Ki, Mi, Gi; with more than fits the kind is neither read nor broadcast.
@@ -156,6 +159,15 @@ pub(super) struct RawKind {
     pub(super) cache_bytes: String,
     #[serde(default)]
     pub(super) budget: RawBudget,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub(super) enum RawSource {
+    #[default]
+    Watch,
+    Kafka,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

@@ -37,6 +37,7 @@ fn defaults_are_those_of_the_design() {
         kind: "Todo".to_owned(),
         owned: true,
         namespaces: Namespaces::These(vec![Namespace::Own]),
+        source: Source::Watch,
         topic: None,
         cache_bytes: 512 << 20,
         budget: Limits::default(),
@@ -53,6 +54,15 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(config.api.address.port(), 3);
     assert_eq!(config.log_level, "warn");
     assert_eq!(config.kubeconfig, Some(PathBuf::from("/k")));
+}
+
+#[test]
+fn a_kind_that_is_only_consumed_may_come_from_a_topic_of_another_name() {
+    let kafka = "kafka: {properties: {bootstrap.servers: 'b:1'}}";
+    let file = format!("kinds: [{{apiVersion: a.b/v1, kind: Todo, source: kafka, topic: shop.todos}}]\n{kafka}\n");
+    let config = load(&file, &[], &[]).unwrap();
+    assert_eq!(config.kinds[0].source, Source::Kafka);
+    assert_eq!((config.kinds[0].owned, config.kinds[0].topic.as_deref()), (false, Some("shop.todos")));
 }
 
 #[test]
@@ -141,7 +151,9 @@ fn each_fault_names_the_key_and_where_it_stands() {
         (kind("hooks: {}"), "kinds[0].hooks: unknown field `hooks`"),
         (kind("namespaces: [all, own]"), "kinds[0].namespaces: `all` stands alone"),
         (kind("namespaces: 1"), "kinds[0].namespaces: invalid type"),
-        (kind("topic: t"), "kinds[0].topic: only an owned kind has a topic"),
+        (kind("topic: t"), "kinds[0].topic: a kind that is neither owned nor read from Kafka has no topic"),
+        (kind("source: kafka"), "kinds[0].source: needs Kafka"),
+        (kind("source: topic"), "kinds[0].source: unknown variant `topic`, expected `watch` or `kafka`"),
         (kind("owned: true, topic: 'a b'"), "kinds[0].topic: \"a b\" cannot be"),
         (kind("cacheBytes: 1K"), "kinds[0].cacheBytes: \"1K\" is not a size"),
         (kind("budget: {objects: 1}"), "kinds[0].budget: only an owned kind can be written"),
