@@ -106,6 +106,30 @@ fn a_crash_in_the_middle_of_a_comparison_compares_again() {
 }
 
 #[test]
+fn a_comparison_that_kafka_cuts_short_goes_on_and_passes_nothing_over() {
+    for outcome in [Outcome::Refused(Failure::Renew), Outcome::Unheard] {
+        let mut world = World::new(Delivery::Exactly, 1 << 20);
+        world.write("x", false);
+        world.write("y", false);
+        world.tick();
+        world.finish(Outcome::Fine);
+        world.feed();
+        assert!(matches!(world.job, Some(Effect::ReadBack)));
+        world.finish(Outcome::Fine);
+        assert!(matches!(world.job, Some(Effect::Send(_))), "the comparison's snapshots are under way");
+        world.write("x", false);
+        world.feed();
+        world.finish(outcome);
+        world.write("x", false);
+        world.settle();
+        world.check();
+        let expected =
+            ["snapshot shop/x x-1/1", "snapshot shop/y y-2/2", "updated shop/x x-1/3", "updated shop/x x-1/4"];
+        assert_eq!(world.shown(), expected, "{outcome:?}");
+    }
+}
+
+#[test]
 fn a_topic_that_was_made_anew_gets_everything_again() {
     let mut world = World::new(Delivery::Exactly, 1 << 20);
     world.write("x", false);
