@@ -101,6 +101,12 @@ fn no_sidecar_goes_back() {
         ("back at another one", vec![], vec![other(30, "b", 2), at(2, Reflects::Own, seen(40, "a", 1))], true),
         ("back, beside each other", vec![], vec![other(30, "b", 2), other(33, "a", 1)], true),
         ("gone without a deletion", vec![], vec![other(30, "b", 2), other(40, "", 0)], false),
+        (
+            "gone past the cache, which is behind",
+            deleted(),
+            vec![other(32, "b", 2), Seen { reflects: Reflects::All, ..other(40, "", 0) }, other(50, "b", 2)],
+            true,
+        ),
         ("gone by the deletion", deleted(), vec![other(32, "b", 2), other(40, "", 0)], true),
         ("and come back", deleted(), vec![other(32, "b", 2), other(40, "", 0), other(50, "b", 2)], false),
         ("and written anew", deleted(), vec![other(32, "b", 2), other(40, "", 0), other(70, "c", 5)], true),
