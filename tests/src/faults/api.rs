@@ -40,8 +40,8 @@ const ENTITIES: usize = 3;
 /// From the end of a fault until both sidecars write, read and follow again. They wait up to ten seconds between two tries; the rest is for a loaded machine.
 const WELL_AGAIN: Duration = Duration::from_secs(60);
 const PACE: Pace = Pace {
-    calm: (Duration::from_millis(300), Duration::from_millis(1000)),
-    lasts: (Duration::from_millis(1500), Duration::from_millis(3000)),
+    calm: (Duration::from_millis(200), Duration::from_millis(600)),
+    lasts: (Duration::from_millis(1000), Duration::from_millis(2000)),
 };
 /// Each way: a request over a new connection then takes some four times as long.
 const SLOW: Duration = Duration::from_millis(60);
