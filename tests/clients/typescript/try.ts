@@ -13,10 +13,15 @@ const id = `client-${Date.now()}`;
 const path = { id };
 const step = (what: string) => console.log(`  ${what}`);
 
-/** The answer's data, when its status is the expected one. */
-function expect<T>(answer: { data?: T; error?: unknown; response: Response }, status: number): T {
+/**
+ * The answer's data, when its status is the expected one: neither nothing, which only `Prefer: return=minimal` gets, nor text, which only a reader of
+ * events gets.
+ */
+function expect<T>(answer: { data?: T; error?: unknown; response: Response }, status: number): Exclude<T, string | undefined> {
   assert.equal(answer.response.status, status, JSON.stringify(answer.error ?? answer.data));
-  return answer.data as T;
+  const { data } = answer;
+  assert.ok(data !== undefined && typeof data !== "string", "the answer is JSON");
+  return data as Exclude<T, string | undefined>;
 }
 
 /** The problem, when the request was refused as expected. */
