@@ -114,3 +114,19 @@ fn a_kind_that_is_gone_is_not_read_and_followers_are_told_the_difference_when_it
     let (events, _) = view.after(cursor, 8).unwrap();
     assert_eq!(events.len(), 1, "one is deleted");
 }
+
+#[tokio::test]
+async fn a_view_that_a_watch_only_passes_through_keeps_versions_alone_and_tells_of_redefinitions() {
+    let shown = view("shop", 7, &["a"]);
+    let passing = shown.passing();
+    let mut breaks = shown.breaks();
+    passing.fill(Version(9), vec![entity("shop", "a", 1), entity("shop", "b", 9)], Instant::now());
+    let delta = Delta { change: Change::Modified, entity: entity("shop", "a", 12) };
+    passing.observe(&delta, Instant::now());
+    assert!(passing.is_filled());
+    assert_eq!((passing.size().entities, *passing.progress().borrow()), (0, Version(12)));
+    passing.broken();
+    assert!(breaks.has_changed().unwrap() && *breaks.borrow_and_update() == 1);
+    shown.redefine();
+    passing.redefinition().await;
+}

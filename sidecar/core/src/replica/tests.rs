@@ -213,6 +213,20 @@ fn after_a_restore_the_last_record_of_each_key_is_right_whatever_its_version() {
 }
 
 #[test]
+fn what_was_sent_before_a_position_belongs_to_it_whatever_its_version() {
+    let mut scene = Scene::filled();
+    scene.state(1, "bread", "u2", 6);
+    scene.position(Some(6));
+    assert_eq!(scene.changes().len(), 1);
+    scene.deleted(1, "bread", "u2", 8, None);
+    scene.position(Some(8));
+    scene.position(None);
+    // Restored to before the deletion's version, where there is no such entity either: nothing is told again.
+    scene.position(Some(7));
+    assert_eq!(scene.whole(), [("milk".to_owned(), 5)]);
+}
+
+#[test]
 fn what_does_not_follow_from_what_was_shown_is_shown_as_a_whole() {
     type Act = fn(&mut Scene);
     let acts: [(&str, Act); 3] = [
