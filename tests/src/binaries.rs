@@ -41,7 +41,13 @@ fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in the project's root")?;
     let mut cargo = cargo();
     cargo
-        .args(["build", "--package=sidecar", "--package=cli", "--package=sample-app", "--message-format=json-render-diagnostics"])
+        .args([
+            "build",
+            "--package=sidecar",
+            "--package=cli",
+            "--package=sample-app",
+            "--message-format=json-render-diagnostics",
+        ])
         .args(PROGRAMS.iter().map(|program| format!("--bin={program}")))
         .current_dir(root)
         .stdin(Stdio::null())
