@@ -185,9 +185,7 @@ fn however_many_sidecars_own_a_kind_the_api_server_has_one_watch() {
         served["topic"] = json!(world.topic);
         let watching = Settings::new(&world.kubeconfig).set("kafka", kafka(&world.brokers)).kind(served.clone());
         served["source"] = json!("kafka");
-        let lease = json!({"durationSeconds": 3, "renewSeconds": 2, "retrySeconds": 1});
-        let following =
-            Settings::new(&world.kubeconfig).set("kafka", kafka(&world.brokers)).kind(served).set("lease", lease);
+        let following = Settings::new(&world.kubeconfig).set("kafka", kafka(&world.brokers)).kind(served);
 
         let first = world.start(&watching).await?;
         let second = world.start(&watching).await?;
@@ -212,13 +210,16 @@ fn however_many_sidecars_own_a_kind_the_api_server_has_one_watch() {
             assert_eq!(at_least(sidecar, "/v1/boats/one", &version(&created), 200).await?, created);
         }
         // Whoever leads is killed: another one takes the watch over, and all go on.
-        let mut leader = None;
-        for (index, sidecar) in sidecars.iter().enumerate() {
-            if sidecar.metric("kab_lease_leading").await.unwrap_or(0.0) > 0.0 {
-                leader = Some(index);
+        let leader = wait::until("one to lead", wait::LIMIT, || async {
+            for (index, sidecar) in sidecars.iter().enumerate() {
+                if sidecar.metric("kab_lease_leading").await.unwrap_or(0.0) > 0.0 {
+                    return Ok(index);
+                }
             }
-        }
-        sidecars.remove(leader.unwrap()).kill().await?;
+            anyhow::bail!("none does")
+        })
+        .await?;
+        sidecars.remove(leader).kill().await?;
         let labels = json!({"name": "b", "meta": {"labels": {"x": "y"}, "expiresAt": "2040-01-01T00:00:00Z"}});
         let changed = sidecars[1].api.put("/v1/boats/one", &labels).await?.expect(200)?.body;
         for sidecar in &sidecars {
