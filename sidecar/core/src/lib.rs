@@ -32,7 +32,6 @@ pub mod replica;
 pub mod retry;
 pub mod schema;
 pub mod selector;
-pub mod shard;
 pub mod version;
 pub mod watch;
 pub mod write;
