@@ -132,7 +132,7 @@ pub fn wrong(history: &History, most: usize) -> Vec<String> {
     for seen in &history.seen {
         if judge.is_true(seen) && seen.eras.0 == seen.eras.1 && seen.reflects != Reflects::Nothing {
             judge.is_known(seen);
-            // That the API server has none is not kept by the sidecar's cache, which may show the entity until the watch tells its deletion.
+            // That the API server has none comes without a version: a predecessor that the cache knows nothing of yet may still be shown.
             if seen.state.is_none() && seen.reflects == Reflects::All {
                 continue;
             }

@@ -64,8 +64,15 @@ impl Api {
         let view = view(served, namespace)?;
         if context.read_through {
             let key = key();
+            let known = view.find(&key);
             let read = Box::pin(self.store.read(&served.kind, &key)).await?;
-            let entity = read.ok_or_else(|| missing(served, id))?;
+            let Some(entity) = read else {
+                // What was known before the API server was asked is deleted, and whoever asks next must not see it again.
+                if let Some(known) = known {
+                    view.deleted(&key, &known.uid, Some(known.version), Instant::now());
+                }
+                return Err(missing(served, id));
+            };
             view.written(Arc::clone(&entity));
             return one(&entity, context);
         }

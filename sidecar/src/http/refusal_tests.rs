@@ -74,6 +74,26 @@ async fn a_put_whose_entity_is_gone_fails_its_precondition() {
 }
 
 #[tokio::test]
+async fn what_the_api_server_no_longer_has_is_not_read_from_the_cache_again() {
+    let merge = "content-type: application/merge-patch+json";
+    for (line, header) in [
+        ("GET /v1/todos/milk", "cache-control: no-cache"),
+        ("PATCH /v1/todos/milk", merge),
+        ("DELETE /v1/todos/milk", "x: y"),
+    ] {
+        // The watch has not told the deletion yet.
+        let shop = shop(|_| status(404, "NotFound", r#"todos.a.b \"milk\" not found"#)).await;
+        assert_eq!(shop.get("/v1/todos/milk").await.status, 200);
+        assert_eq!(shop.ask(line, &[header], "{}").await.status, 404, "{line}");
+        assert_eq!(shop.get("/v1/todos/milk").await.status, 404, "{line}");
+    }
+    // That the kind is away says nothing of its entities.
+    let shop = shop(|_| Reply::Json(404, "404 page not found".to_owned())).await;
+    assert_eq!(shop.ask("GET /v1/todos/milk", &["cache-control: no-cache"], "").await.status, 503);
+    assert_eq!(shop.get("/v1/todos/milk").await.status, 200);
+}
+
+#[tokio::test]
 async fn what_etcd_does_not_take_is_told_with_its_size() {
     let shop = shop(|_| status(500, "InternalError", "etcdserver: request is too large")).await;
     let body = format!(r#"{{"id":"tea","message":"{}"}}"#, "x".repeat(1000));
