@@ -115,13 +115,13 @@ impl Api {
         };
         let existing = view.find(key);
         let admitted = admit(served, key, existing.as_deref(), write)?.filter(|_| !order.dry_run);
-        let known = existing.as_ref().map(|known| (known.uid.clone(), known.version));
+        let known = existing.clone();
         let result = self.store.write(&served.kind, key, existing, write, order.dry_run).await;
-        if let (Err(refused), Some((uid, version))) = (&result, known)
+        if let (Err(refused), Some(known)) = (&result, known)
             && refused.problem.status == Code::NotFound.status()
         {
             // Whoever is told that it is not there must not read it again.
-            view.deleted(key, &uid, Some(version), Instant::now());
+            view.deleted(key, &known.uid, Some(known.version), Instant::now());
         }
         let written = result.map_err(|refused| {
             if only_new { refused.recast(Code::Conflict, Code::PreconditionFailed) } else { refused }
