@@ -63,15 +63,23 @@ impl Bucket {
     /// # Errors
     /// After which time there is one; nothing is taken.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        let interval = self.rate.interval();
-        let full = self.full.map_or(now, |full| full.max(now)) + interval;
-        let ahead = full.saturating_duration_since(now);
-        let wait = ahead.saturating_sub(interval * self.rate.burst());
+        let wait = self.wait(now);
         if wait > Duration::ZERO {
             return Err(wait);
         }
-        self.full = Some(full);
+        self.full = Some(self.with_one_less(now));
         Ok(())
+    }
+
+    /// After which time there is one to be taken.
+    pub fn wait(&self, now: Instant) -> Duration {
+        let ahead = self.with_one_less(now).saturating_duration_since(now);
+        ahead.saturating_sub(self.rate.interval() * self.rate.burst())
+    }
+
+    /// When it would be full again after one is taken.
+    fn with_one_less(&self, now: Instant) -> Instant {
+        self.full.map_or(now, |full| full.max(now)) + self.rate.interval()
     }
 
     /// How many have been taken that have not come back.
