@@ -8,6 +8,16 @@ pub const FIELD_MANAGER: &str = "kab-sidecar";
 pub const EXPIRES_AT: &str = "k8sasbackend.com/expires-at";
 /// Annotation that keeps which `Idempotency-Key`, and which body, an entity was created with, both as hashes.
 pub const IDEMPOTENCY: &str = "k8sasbackend.com/idempotency";
+/// Annotation that has an entity left alone by reconcile and finalize while it is `true`.
+pub const PAUSED: &str = "k8sasbackend.com/paused";
+/// Annotation that lets a deleted entity go without its finalize hook when it is `true`.
+pub const FORCE_FINALIZE: &str = "k8sasbackend.com/force-finalize";
+/// Finalizer of entities that have a finalize hook.
+pub const FINALIZER: &str = "k8sasbackend.com/finalize";
+/// Label of a child: its parent's uid.
+pub const PARENT: &str = "k8sasbackend.com/parent";
+/// Label of a child: its parent's kind.
+pub const PARENT_KIND: &str = "k8sasbackend.com/parent-kind";
 /// Environment variable that tells the app where its entity API is.
 pub const APP_URL_VARIABLE: &str = "KAB_URL";
 /// Prefix of the environment variables that override the sidecar's configuration; `__` stands between levels.
@@ -16,6 +26,8 @@ pub const ENVIRONMENT_PREFIX: &str = "KAB";
 pub const DEFAULT_CONFIG: &str = "/etc/kab/sidecar.yaml";
 /// Annotation of a Lease: the application whose it is.
 pub const APP: &str = "k8sasbackend.com/app";
+/// Annotation of the Lease of a kind's first shard: into how many shards the kind is divided.
+pub const SHARDS: &str = "k8sasbackend.com/shards";
 /// Compacted topic in which each bridge keeps how far it has come.
 pub const POSITIONS_TOPIC: &str = "kab.positions";
 /// Exit code for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
