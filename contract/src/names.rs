@@ -26,7 +26,7 @@ pub const ENVIRONMENT_PREFIX: &str = "KAB";
 pub const DEFAULT_CONFIG: &str = "/etc/kab/sidecar.yaml";
 /// Annotation of a Lease: the application whose it is.
 pub const APP: &str = "k8sasbackend.com/app";
-/// Annotation of the Lease of a kind's first shard: into how many shards the kind is divided.
+/// Annotation of a shard's Lease: for which number of shards it stands.
 pub const SHARDS: &str = "k8sasbackend.com/shards";
 /// Compacted topic in which each bridge keeps how far it has come.
 pub const POSITIONS_TOPIC: &str = "kab.positions";

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::marks::Marks;
 use crate::version::Version;
 
 /// Identifies an entity within its kind. Orders by namespace, then id.
@@ -71,6 +72,8 @@ pub struct Entity {
     pub deleting: bool,
     /// Whether it has any annotation: a JSON patch can add one only to a map that exists.
     pub annotated: bool,
+    /// What else of its metadata decides.
+    pub marks: Marks,
     /// The business shape as JSON, ready to send.
     pub json: Bytes,
 }

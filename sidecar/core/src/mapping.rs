@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::entity::{Entity, Key};
 use crate::kind::Kind;
+use crate::marks::{Marks, OwnerReference};
 use crate::members::Members;
 use crate::version::Version;
 
@@ -61,6 +62,10 @@ struct Metadata<'a> {
     labels: Option<BTreeMap<String, String>>,
     #[serde(borrow, default)]
     annotations: Option<Members<'a>>,
+    #[serde(borrow, default)]
+    finalizers: Option<Vec<Cow<'a, str>>>,
+    #[serde(borrow, default)]
+    owner_references: Option<Vec<OwnerReference<'a>>>,
 }
 
 /// Where the parts of an object stand.
@@ -80,6 +85,12 @@ pub fn entity(kind: &Kind, object: &[u8]) -> Result<Entity, MappingError> {
     let metadata: Metadata<'_> = serde_json::from_str(parts.metadata.map_or("{}", RawValue::get))?;
     let version = version(&metadata.resource_version)?;
     let annotated = metadata.annotations.as_ref().is_some_and(|Members(annotations)| !annotations.is_empty());
+    let marks = Marks::read(
+        metadata.finalizers.as_deref().unwrap_or_default(),
+        metadata.owner_references.as_deref().unwrap_or_default(),
+        |label| metadata.labels.as_ref()?.get(label).cloned(),
+        metadata.annotations.as_ref().map_or(&[], |Members(annotations)| annotations),
+    );
     let json = shape(&parts, &metadata)?;
     Ok(Entity {
         key: Key { namespace: metadata.namespace.map(shared), id: Arc::from(metadata.name) },
@@ -93,6 +104,7 @@ pub fn entity(kind: &Kind, object: &[u8]) -> Result<Entity, MappingError> {
             .collect(),
         deleting: metadata.deletion_timestamp.is_some(),
         annotated,
+        marks,
         json,
     })
 }

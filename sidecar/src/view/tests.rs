@@ -19,6 +19,7 @@ fn entity(namespace: &str, id: &str, version: u64) -> Arc<Entity> {
         labels: Box::default(),
         deleting: false,
         annotated: false,
+        marks: Default::default(),
         json: Bytes::from(format!("{{\"id\":\"{id}\"}}")),
     })
 }

@@ -19,6 +19,7 @@ pub(crate) fn state(id: &str, uid: &str, version: u64) -> Arc<Entity> {
         labels: Box::new([("app".into(), "x".into())]),
         deleting: false,
         annotated: false,
+        marks: Default::default(),
         json: Bytes::from(json),
     })
 }

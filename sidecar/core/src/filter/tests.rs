@@ -39,6 +39,7 @@ pub(super) fn entity(json: &Json) -> Entity {
         labels: Box::default(),
         deleting: false,
         annotated: false,
+        marks: Default::default(),
         json: Bytes::from(json.to_string()),
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn entity(id: &str, uid: &str, version: u64) -> Entity {
         labels: Box::default(),
         deleting: false,
         annotated: false,
+        marks: Default::default(),
         json: json.into(),
     }
 }

@@ -119,6 +119,7 @@ mod properties {
                 labels: labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
                 deleting: false,
                 annotated: false,
+                marks: Default::default(),
                 json: Bytes::from(Json::Object(json).to_string()),
             }
         })

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kind::tests::{config_map, todo};
+use crate::marks::Mark;
 
 fn check(kind: &Kind, object: &str, expected: &str) {
     let entity = entity(kind, object.as_bytes()).unwrap();
@@ -100,4 +101,36 @@ fn the_shape_reads_back_as_the_contract_s_entity() {
     let read: contract::entity::Entity = serde_json::from_slice(&entity.json).unwrap();
     assert_eq!((read.id.as_str(), read.fields["message"].as_str()), ("a", Some("m")));
     assert_eq!((read.meta.namespace.as_deref(), read.meta.deleting), (Some("n"), false));
+}
+
+#[test]
+fn what_decides_about_reconciling_is_read_beside_the_shape() {
+    let marks = |metadata: &str| {
+        let object = format!(r#"{{"metadata":{{"name":"a","resourceVersion":"1",{metadata}}}}}"#);
+        entity(&config_map(), object.as_bytes()).unwrap().marks
+    };
+    let of = |all: &[Mark]| all.iter().fold(Marks::default(), |marks, mark| marks.with(*mark, true));
+    let cases: [(&str, &[Mark]); 9] = [
+        (r#""finalizers":[]"#, &[]),
+        (r#""finalizers":["a/b"]"#, &[Mark::Finalizers]),
+        (r#""finalizers":["a/b","k8sasbackend.com/finalize"]"#, &[Mark::Finalizers, Mark::Finalizer]),
+        (
+            r#""annotations":{"k8sasbackend.com/paused":"true","k8sasbackend.com/force-finalize":"yes"}"#,
+            &[Mark::Paused],
+        ),
+        (r#""annotations":{"k8sasbackend.com/force-finalize":"true"}"#, &[Mark::Forced]),
+        (r#""ownerReferences":[{"uid":"u","kind":"Todo"}],"labels":{"k8sasbackend.com/parent":"u"}"#, &[]),
+        (r#""ownerReferences":[{"uid":"u","controller":true}]"#, &[Mark::Controlled]),
+        (
+            r#""ownerReferences":[{"uid":"u","controller":true}],"labels":{"k8sasbackend.com/parent":"v"}"#,
+            &[Mark::Controlled],
+        ),
+        (
+            r#""ownerReferences":[{"uid":"t"},{"uid":"u","controller":true}],"labels":{"k8sasbackend.com/parent":"u"}"#,
+            &[Mark::Controlled, Mark::Child],
+        ),
+    ];
+    for (metadata, expected) in cases {
+        assert_eq!(marks(metadata), of(expected), "{metadata}");
+    }
 }

@@ -15,6 +15,7 @@ use crate::entity::{Entity, Key};
 use crate::envelope::{Envelope, read_event_id};
 use crate::kind::Kind;
 use crate::ledger::batch::Place;
+use crate::marks::Marks;
 
 /// Other sources are named to people: a few of them are enough.
 const STRANGERS: usize = 3;
@@ -141,6 +142,8 @@ impl Ours {
             deleting: meta.deleting,
             // The record does not tell. A write that relies on it and meets none is made again with the entity as the API server has it.
             annotated: true,
+            // A record does not tell; who reconciles has the watch.
+            marks: Marks::default(),
             json: Bytes::copy_from_slice(value),
         });
         Ok(Some(match event {

@@ -19,6 +19,7 @@ fn entity(labels: &[(&str, &str)]) -> Entity {
         labels: labels.into(),
         deleting: false,
         annotated: false,
+        marks: Default::default(),
         json: Bytes::new(),
     }
 }
