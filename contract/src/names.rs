@@ -8,6 +8,8 @@ pub const FIELD_MANAGER: &str = "kab-sidecar";
 pub const EXPIRES_AT: &str = "k8sasbackend.com/expires-at";
 /// Annotation that keeps which `Idempotency-Key`, and which body, an entity was created with, both as hashes.
 pub const IDEMPOTENCY: &str = "k8sasbackend.com/idempotency";
+/// Annotation that keeps the trace (W3C `traceparent`) of the last write through a sidecar that traces.
+pub const TRACEPARENT: &str = "k8sasbackend.com/traceparent";
 /// Annotation that has an entity left alone by reconcile and finalize while it is `true`.
 pub const PAUSED: &str = "k8sasbackend.com/paused";
 /// Annotation that lets a deleted entity go without its finalize hook when it is `true`.

@@ -37,6 +37,7 @@ pub mod retry;
 pub mod schema;
 pub mod selector;
 pub mod shard;
+pub mod trace;
 pub mod version;
 pub mod watch;
 pub mod write;
