@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::etcd::Etcd;
 use crate::http::HttpClient;
 use crate::kafka::{Access, GuardedKafka, Kafka};
-use crate::kubernetes::Kubernetes;
+use crate::kubernetes::{self, Kubernetes};
 use crate::ports::Port;
 use crate::process::{Plan, Process};
 use crate::proxy::{Proxy, Toxiproxy, kubeconfig_path};
@@ -83,6 +83,9 @@ pub struct ClusterOptions {
     pub fsync: bool,
     /// Whether every request is written to `logs/audit.log`. Default: no.
     pub audit_log: bool,
+    /// An API group: the audit log then has the writes to its resources, each when it is received, and again with what was sent and answered when it is
+    /// done. Default: none.
+    pub audit_writes_of: Option<String>,
     /// Feature gates of the API server that are to be other than the release has them, as `NAME=BOOL`. Default: none.
     pub feature_gates: Vec<String>,
     /// Where data and logs go. Default: a temporary directory that is removed in the end.
@@ -104,6 +107,7 @@ impl Default for ClusterOptions {
             kubeconfig: None,
             fsync: true,
             audit_log: false,
+            audit_writes_of: None,
             feature_gates: Vec::new(),
             directory: None,
             api_server_port: None,
@@ -250,6 +254,11 @@ impl Cluster {
     /// A kubectl of the cluster's version.
     pub fn kubectl(&self) -> &Path {
         &self.kubectl
+    }
+
+    /// Where the audit log is, if there is one.
+    pub fn audit_log(&self) -> PathBuf {
+        kubernetes::audit_log(&self.site)
     }
 
     /// How long it took from having all binaries to everything being ready.

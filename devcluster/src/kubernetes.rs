@@ -1,6 +1,8 @@
 //! kube-apiserver and kube-controller-manager as parts, with the defaults of the release wherever nothing speaks
 //! against it. There is no node here, so nothing runs pods; all else behaves as in any cluster. It never starts them.
 
+use std::path::PathBuf;
+
 use crate::artifact::Artifact;
 use crate::certificates::{Certificates, write};
 use crate::cluster::{ClusterOptions, Part};
@@ -13,9 +15,26 @@ use crate::site::Site;
 
 const SERVICES: &str = "10.96.0.0/16";
 
-/// Who did what to which object, without bodies: enough to count requests and to see a ServiceAccount's.
-const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: \
-                            Metadata\n";
+/// The audit policy. Of everything, if it is wanted: who did what to which object, without bodies: enough to count requests and to see a ServiceAccount's.
+/// Of the writes to one group's resources, if it is wanted: also what was sent and answered, and that they were received, because of one that the API server
+/// is killed in nothing else is known.
+fn audit_policy(everything: bool, writes_of: Option<&str>) -> String {
+    let mut policy = String::from("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitManagedFields: true\nrules:\n");
+    if let Some(group) = writes_of {
+        policy.push_str(
+            "- level: RequestResponse\n  verbs: [create, update, patch, delete, deletecollection]\n  resources:\n",
+        );
+        policy.push_str(&format!("  - group: {group}\n"));
+    }
+    let level = if everything { "Metadata" } else { "None" };
+    policy.push_str(&format!("- level: {level}\n  omitStages: [RequestReceived]\n"));
+    policy
+}
+
+/// Where the audit log goes.
+pub(crate) fn audit_log(site: &Site) -> PathBuf {
+    site.directory.join("logs").join("audit.log")
+}
 
 #[derive(Debug)]
 pub(crate) struct Kubernetes {
@@ -72,11 +91,14 @@ impl Kubernetes {
         if !options.feature_gates.is_empty() {
             arguments.push(format!("--feature-gates={}", options.feature_gates.join(",")));
         }
-        if options.audit_log {
+        let writes_of = options.audit_writes_of.as_deref();
+        if options.audit_log || writes_of.is_some() {
             let policy = site.directory.join("audit-policy.yaml");
-            write(&policy, AUDIT_POLICY, 0o644)?;
+            write(&policy, &audit_policy(options.audit_log, writes_of), 0o644)?;
             arguments.push(format!("--audit-policy-file={}", policy.display()));
-            arguments.push(format!("--audit-log-path={}", site.directory.join("logs").join("audit.log").display()));
+            arguments.push(format!("--audit-log-path={}", audit_log(site).display()));
+            // In MiB: whoever reads the log need not look for parts that were set aside.
+            arguments.push("--audit-log-maxsize=65536".into());
         }
         Ok(Plan {
             part: Part::ApiServer,

@@ -4,6 +4,7 @@
 
 pub mod acknowledged;
 pub mod binaries;
+pub mod broadcast;
 pub mod crd;
 pub mod dice;
 pub mod entity_api;

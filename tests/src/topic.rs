@@ -25,6 +25,8 @@ pub struct Record {
     pub partition: i32,
     /// Its place there.
     pub offset: i64,
+    /// When it was sent, in milliseconds since 1970.
+    pub timestamp: i64,
 }
 
 impl Record {
@@ -44,8 +46,21 @@ impl Record {
 /// # Errors
 /// When the brokers do not answer within ten seconds, or a record is not what the contract says.
 pub async fn read(brokers: &str, topic: &str) -> anyhow::Result<Vec<Record>> {
+    read_as(brokers, topic, Duration::from_secs(10), Ok).await
+}
+
+/// The same of a topic that may be long: of each record only what is wanted is kept, and reading may take so long.
+///
+/// # Errors
+/// When the brokers do not answer in time, a record is not what the contract says, or `wanted` fails.
+pub async fn read_as<Wanted: Send + 'static>(
+    brokers: &str,
+    topic: &str,
+    limit: Duration,
+    wanted: impl Fn(Record) -> anyhow::Result<Wanted> + Send + 'static,
+) -> anyhow::Result<Vec<Wanted>> {
     let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
-    tokio::task::spawn_blocking(move || read_blocking(&brokers, &topic)).await?
+    tokio::task::spawn_blocking(move || read_blocking(&brokers, &topic, limit, &wanted)).await?
 }
 
 /// Waits until the topic's records satisfy `enough`, and answers them.
@@ -77,8 +92,12 @@ pub fn summary(records: &[Record]) -> String {
     format!("{} records\n  {}", lines.len(), lines.join("\n  "))
 }
 
-fn read_blocking(brokers: &str, topic: &str) -> anyhow::Result<Vec<Record>> {
-    const LIMIT: Duration = Duration::from_secs(10);
+fn read_blocking<Wanted>(
+    brokers: &str,
+    topic: &str,
+    limit: Duration,
+    wanted: &dyn Fn(Record) -> anyhow::Result<Wanted>,
+) -> anyhow::Result<Vec<Wanted>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", "kab-test-reader")
@@ -87,7 +106,7 @@ fn read_blocking(brokers: &str, topic: &str) -> anyhow::Result<Vec<Record>> {
         .set("isolation.level", "read_committed")
         .create()
         .context("failed to create a consumer")?;
-    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).context("failed to ask the brokers for the topic")?;
+    let metadata = consumer.fetch_metadata(Some(topic), limit).context("failed to ask the brokers for the topic")?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(Vec::new()) };
     let mut assignment = TopicPartitionList::new();
     for partition in found.partitions() {
@@ -100,14 +119,14 @@ fn read_blocking(brokers: &str, topic: &str) -> anyhow::Result<Vec<Record>> {
     consumer.assign(&assignment)?;
     let (start, mut records) = (Instant::now(), Vec::new());
     while open > 0 {
-        if start.elapsed() > LIMIT {
-            bail!("failed to read {topic} to its end within {} s", LIMIT.as_secs());
+        if start.elapsed() > limit {
+            bail!("failed to read {topic} to its end within {} s", limit.as_secs());
         }
         match consumer.poll(Duration::from_millis(200)) {
             None => {}
             Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
             Some(Err(error)) => return Err(error).context(format!("failed to read {topic}")),
-            Some(Ok(message)) => records.push(owned(&message)?),
+            Some(Ok(message)) => records.push(wanted(owned(&message)?)?),
         }
     }
     Ok(records)
@@ -129,5 +148,6 @@ fn owned(message: &rdkafka::message::BorrowedMessage<'_>) -> anyhow::Result<Reco
         value: message.payload().map(serde_json::from_slice).transpose().context("a value is not JSON")?,
         partition: message.partition(),
         offset: message.offset(),
+        timestamp: message.timestamp().to_millis().unwrap_or_default(),
     })
 }
