@@ -315,7 +315,7 @@ impl KeepLater {
 fn identity(config: &Config, environment: &BTreeMap<String, String>) -> Identity {
     let host = || environment.get("HOSTNAME").map_or("kab-sidecar", String::as_str);
     let process = config.lease.identity.clone().unwrap_or_else(|| format!("{}_{}", host(), uuid::Uuid::new_v4()));
-    Identity { process, app: config.app_name.clone(), durations: config.lease.durations }
+    Identity { process, app: config.app.name.clone(), durations: config.lease.durations }
 }
 
 /// The kind and the scope's view, once discovery has them; `None` when the end comes first.

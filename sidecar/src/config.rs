@@ -4,6 +4,7 @@
 //! [`Config::load`]; only `app` reads the result.
 
 mod check;
+mod hooks;
 mod quantity;
 mod raw;
 mod reference;
@@ -20,17 +21,23 @@ use runtime::telemetry::Format;
 use sidecar_core::budget::Limits;
 use sidecar_core::lease::Durations;
 
+pub use hooks::{
+    AdmissionConfig, AppConfig, AppUrl, FinalizeConfig, GuardConfig, HealthConfig, HooksConfig, NotifyConfig,
+    OnFailure, ReconcileConfig, Reference, Writers,
+};
 pub use reference::reference;
 
 /// The settings, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The application's name, where it has one.
-    pub app_name: Option<String>,
+    /// The application beside the sidecar.
+    pub app: AppConfig,
     /// The entity API.
     pub api: ApiConfig,
     /// Where the admin server listens.
     pub admin: SocketAddr,
+    /// The admission webhook; there where a kind has a hook at the door.
+    pub admission: Option<AdmissionConfig>,
     /// The cluster's name in `ce_source`, `transactional.id` and positions.
     pub cluster: String,
     /// Level or directives.
@@ -151,6 +158,12 @@ pub struct KindConfig {
     pub cache_bytes: usize,
     /// Bounds of what is written here; none for a kind that is not owned.
     pub budget: Limits,
+    /// What the app is asked of it.
+    pub hooks: HooksConfig,
+    /// What the app's hooks may ask for.
+    pub children: Vec<Reference>,
+    /// Slices of its keys.
+    pub shards: u32,
 }
 
 /// Where a cache comes from.

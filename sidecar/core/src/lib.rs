@@ -15,6 +15,7 @@ pub mod filter;
 mod fnv;
 pub mod followed;
 pub mod health;
+pub mod hook;
 pub mod index;
 pub mod kind;
 pub mod lease;

@@ -1,5 +1,7 @@
 //! From what is written to what can be used: every rule on a setting's value stands here.
 
+mod hooks;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -55,9 +57,10 @@ pub(super) fn check(merged: Merged) -> Result<Config, ConfigError> {
     telemetry::check_level(&raw.log.level).map_err(|error| wrong(&["log", "level"], error.to_string()))?;
     let kafka = raw.kafka.as_ref().map(|kafka| check_kafka(kafka, &wrong)).transpose()?;
     Ok(Config {
-        app_name: check_app(&raw, &wrong)?,
+        app: hooks::app(&raw.app, &wrong)?,
         api,
         admin,
+        admission: hooks::admission(&raw, &wrong)?,
         cluster: raw.cluster.clone(),
         log_level: raw.log.level.clone(),
         log_format: match raw.log.format {
@@ -67,7 +70,7 @@ pub(super) fn check(merged: Merged) -> Result<Config, ConfigError> {
         kubeconfig: raw.kubeconfig.clone(),
         kafka,
         lease: check_lease(&raw.lease, &wrong)?,
-        kinds: check_kinds(&raw.kinds, raw.kafka.is_some(), &wrong)?,
+        kinds: check_kinds(&raw, &wrong)?,
     })
 }
 
@@ -224,16 +227,6 @@ fn check_token(raw: &RawKafka, wrong: Wrong<'_>) -> Result<(), ConfigError> {
     }
 }
 
-fn check_app(raw: &RawConfig, wrong: Wrong<'_>) -> Result<Option<String>, ConfigError> {
-    match &raw.app.name {
-        Some(name) if !is_name(name) => {
-            let text = format!("{name:?} is not a name: letters, digits, '.', '_' and '-' only");
-            Err(wrong(&["app", "name"], text))
-        }
-        name => Ok(name.clone()),
-    }
-}
-
 /// What is left between the last moment of work and the first of another's covers clocks that run apart, and the end of what is under way.
 fn check_lease(raw: &RawLease, wrong: Wrong<'_>) -> Result<LeaseConfig, ConfigError> {
     let RawLease { duration_seconds: duration, renew_seconds: renew, retry_seconds: retry, identity } = raw;
@@ -286,18 +279,20 @@ fn check_budget(raw: &RawBudget, owned: bool, wrong: Wrong<'_>) -> Result<Limits
     })
 }
 
-fn check_kinds(raw: &[RawKind], kafka: bool, wrong: Wrong<'_>) -> Result<Vec<KindConfig>, ConfigError> {
-    if raw.is_empty() {
+fn check_kinds(raw: &RawConfig, wrong: Wrong<'_>) -> Result<Vec<KindConfig>, ConfigError> {
+    let kafka = raw.kafka.is_some();
+    if raw.kinds.is_empty() {
         let text = format!(
             "name at least one kind to serve, in --config FILE, {} or KAB_KINDS",
             contract::names::DEFAULT_CONFIG
         );
         return Err(wrong(&["kinds"], text));
     }
-    let mut kinds: Vec<KindConfig> = Vec::with_capacity(raw.len());
-    for (index, raw) in raw.iter().enumerate() {
+    let mut kinds: Vec<KindConfig> = Vec::with_capacity(raw.kinds.len());
+    let concurrency = raw.app.concurrency;
+    for (index, raw) in raw.kinds.iter().enumerate() {
         let at = index.to_string();
-        let kind = check_kind(raw, &|path, text| wrong(&[&["kinds", &at], path].concat(), text))?;
+        let kind = check_kind(raw, concurrency, kafka, &|path, text| wrong(&[&["kinds", &at], path].concat(), text))?;
         if kind.source == Source::Kafka && !kafka {
             let text =
                 "needs Kafka: name its brokers in kafka.properties, or leave it out for a watch on the API server";
@@ -319,18 +314,14 @@ fn check_kinds(raw: &[RawKind], kafka: bool, wrong: Wrong<'_>) -> Result<Vec<Kin
     Ok(kinds)
 }
 
-fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError> {
-    let (group, version) = raw.api_version.split_once('/').unwrap_or(("", &raw.api_version));
-    if !is_dns(version, false) || !(group.is_empty() || is_dns(group, true)) || raw.api_version.starts_with('/') {
+fn check_kind(raw: &RawKind, concurrency: u64, kafka: bool, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError> {
+    let Some((group, version)) = group_version(&raw.api_version) else {
         return Err(wrong(
             &["apiVersion"],
             format!("{:?} is not GROUP/VERSION, such as k8sasbackend.com/v1, nor VERSION", raw.api_version),
         ));
-    }
-    // What Kubernetes takes: a label that begins with a letter, in any case.
-    if !raw.kind.starts_with(|letter: char| letter.is_ascii_alphabetic())
-        || !is_dns(&raw.kind.to_ascii_lowercase(), false)
-    {
+    };
+    if !is_kind(&raw.kind) {
         return Err(wrong(&["kind"], format!("{:?} is not a kind, such as Todo", raw.kind)));
     }
     if let Some(topic) = &raw.topic {
@@ -338,15 +329,17 @@ fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError
             let text = "a kind that is neither owned nor read from Kafka has no topic; set `owned: true` or `source: kafka`, or leave it out";
             return Err(wrong(&["topic"], text.to_owned()));
         }
-        if !is_name(topic)
-            || topic.len() > 249
-            || topic == "."
-            || topic == ".."
-            || topic == contract::names::POSITIONS_TOPIC
-        {
+        if !is_topic(topic) {
             return Err(wrong(&["topic"], format!("{topic:?} cannot be a topic's name")));
         }
     }
+    if !(1..=64).contains(&raw.shards) {
+        return Err(wrong(&["shards"], format!("{} is not from 1 to 64", raw.shards)));
+    }
+    if raw.shards > 1 && !raw.owned {
+        return Err(wrong(&["shards"], "are for owned kinds only; set `owned: true` or leave them out".to_owned()));
+    }
+    let hooks = hooks::hooks(raw, concurrency, kafka, wrong)?;
     Ok(KindConfig {
         group: group.to_owned(),
         version: version.to_owned(),
@@ -360,6 +353,9 @@ fn check_kind(raw: &RawKind, wrong: Wrong<'_>) -> Result<KindConfig, ConfigError
         topic: raw.topic.clone(),
         cache_bytes: bytes(&raw.cache_bytes).map_err(|text| wrong(&["cacheBytes"], text))?,
         budget: check_budget(&raw.budget, raw.owned, wrong)?,
+        children: hooks::children(raw, &hooks, wrong)?,
+        hooks,
+        shards: raw.shards,
     })
 }
 
@@ -380,6 +376,22 @@ fn namespaces(raw: &[String]) -> Result<Namespaces, String> {
             Ok(Namespaces::These(many.iter().map(named).collect()))
         }
     }
+}
+
+/// The parts of `GROUP/VERSION`, or of `VERSION` in the core group.
+fn group_version(text: &str) -> Option<(&str, &str)> {
+    let (group, version) = text.split_once('/').unwrap_or(("", text));
+    let fits = is_dns(version, false) && (group.is_empty() || is_dns(group, true)) && !text.starts_with('/');
+    fits.then_some((group, version))
+}
+
+/// What Kubernetes takes: a label that begins with a letter, in any case.
+fn is_kind(text: &str) -> bool {
+    text.starts_with(|letter: char| letter.is_ascii_alphabetic()) && is_dns(&text.to_ascii_lowercase(), false)
+}
+
+fn is_topic(text: &str) -> bool {
+    is_name(text) && text.len() <= 249 && !matches!(text, "." | "..") && text != contract::names::POSITIONS_TOPIC
 }
 
 /// A DNS label, or with `dots` several of them.

@@ -1,5 +1,7 @@
 //! The settings as written: names, types, defaults and the one description that `--help` and `docs/configuration.md` show.
 
+pub(super) mod hooks;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -8,12 +10,15 @@ use schemars::JsonSchema;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use hooks::{RawHooks, RawReference};
+
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct RawConfig {
     pub(super) app: RawApp,
     pub(super) api: RawApi,
     pub(super) admin: RawAdmin,
+    pub(super) admission: RawAdmission,
     /// Name of this Kubernetes cluster, in `ce_source` and in the names of positions and transactions.
     pub(super) cluster: String,
     pub(super) log: RawLog,
@@ -25,11 +30,29 @@ pub(super) struct RawConfig {
     pub(super) kinds: Vec<RawKind>,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct RawApp {
     /// Name of the application, the same for all its replicas. Of two applications that own a kind in one namespace, the first keeps it. Absent: cannot be told from any other.
     pub(super) name: Option<String>,
+    /// Where the application listens for hooks: plain HTTP on loopback.
+    pub(super) url: String,
+    /// Calls of hooks at the same time, all kinds together; those of admission are counted apart. 1 to 1024.
+    pub(super) concurrency: u64,
+    pub(super) health: RawHealth,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawHealth {
+    /// Path at the app that answers 2xx while it is well. Absent: it is enough that it takes a connection.
+    pub(super) path: Option<String>,
+    /// Seconds between two looks at the app. 1 to 3600.
+    pub(super) interval_seconds: u64,
+    /// Milliseconds that one look may take. 10 to 60000.
+    pub(super) timeout_millis: u64,
+    /// Failures in a row after which the app counts as away and is not fed until it is back. 1 to 100.
+    pub(super) threshold: u32,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -84,6 +107,19 @@ pub(super) struct RawLimits {
 pub(super) struct RawAdmin {
     /// Address of `/livez`, `/readyz` and `/metrics`. Port 0 takes a free one.
     pub(super) address: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawAdmission {
+    /// Address of the admission webhook, TLS only; served where a kind has the hook `validate` or `default`. Port 0 takes a free one.
+    pub(super) address: String,
+    /// Certificate that the API server is shown, and what leads to its authority, as PEM; read again when it changes. Needed for the hooks `validate` and `default`.
+    pub(super) cert_file: Option<PathBuf>,
+    /// The certificate's key, as PEM; read again when it changes.
+    pub(super) key_file: Option<PathBuf>,
+    /// Reviews at the same time; more are turned away with 429. 1 to 1024.
+    pub(super) concurrency: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -159,6 +195,14 @@ pub(super) struct RawKind {
     pub(super) cache_bytes: String,
     #[serde(default)]
     pub(super) budget: RawBudget,
+    #[serde(default)]
+    pub(super) hooks: RawHooks,
+    /// Kinds of objects that the hooks `reconcile` and `finalize` may ask for.
+    #[serde(default)]
+    pub(super) children: Vec<RawReference>,
+    /// Slices of the kind's keys that may each have another active sidecar. 1 to 64.
+    #[serde(default = "one")]
+    pub(super) shards: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -189,12 +233,17 @@ fn cache_bytes() -> String {
     "512Mi".to_owned()
 }
 
+fn one() -> u32 {
+    1
+}
+
 impl Default for RawConfig {
     fn default() -> Self {
         Self {
             app: RawApp::default(),
             api: RawApi::default(),
             admin: RawAdmin::default(),
+            admission: RawAdmission::default(),
             cluster: "kubernetes".to_owned(),
             log: RawLog::default(),
             kubeconfig: None,
@@ -202,6 +251,23 @@ impl Default for RawConfig {
             lease: RawLease::default(),
             kinds: Vec::new(),
         }
+    }
+}
+
+impl Default for RawApp {
+    fn default() -> Self {
+        Self {
+            name: None,
+            url: format!("http://127.0.0.1:{}", contract::ports::APP),
+            concurrency: 16,
+            health: RawHealth::default(),
+        }
+    }
+}
+
+impl Default for RawHealth {
+    fn default() -> Self {
+        Self { path: None, interval_seconds: 5, timeout_millis: 500, threshold: 3 }
     }
 }
 
@@ -240,6 +306,13 @@ impl Default for RawLease {
 impl Default for RawAdmin {
     fn default() -> Self {
         Self { address: format!("0.0.0.0:{}", contract::ports::ADMIN) }
+    }
+}
+
+impl Default for RawAdmission {
+    fn default() -> Self {
+        let address = format!("0.0.0.0:{}", contract::ports::ADMISSION);
+        Self { address, cert_file: None, key_file: None, concurrency: 32 }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Settings from file, environment and flags: which wins, and what each fault is told as.
 
+mod hooks;
+
 use super::*;
 
 const TODO: &str = "kinds: [{apiVersion: k8sasbackend.com/v1, kind: Todo, owned: true}]\n";
@@ -28,7 +30,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.cluster, "kubernetes");
     let seconds = std::time::Duration::from_secs;
     let durations = Durations { lease: seconds(10), renew: seconds(6), retry: seconds(2) };
-    assert_eq!((config.app_name, config.lease), (None, LeaseConfig { durations, identity: None }));
+    assert_eq!((config.app.name, config.lease), (None, LeaseConfig { durations, identity: None }));
     assert_eq!((config.log_level.as_str(), config.log_format), ("info", Format::Text));
     assert_eq!((config.kafka, config.kubeconfig), (None, None));
     let kind = KindConfig {
@@ -41,6 +43,9 @@ fn defaults_are_those_of_the_design() {
         topic: None,
         cache_bytes: 512 << 20,
         budget: Limits::default(),
+        hooks: HooksConfig::default(),
+        children: Vec::new(),
+        shards: 1,
     };
     assert_eq!(config.kinds, [kind]);
 }
@@ -148,7 +153,7 @@ fn each_fault_names_the_key_and_where_it_stands() {
         ("cluster: a/b".to_owned(), "cluster: \"a/b\" is not a name"),
         ("log: {level: verbose}".to_owned(), "log.level: failed to read the log level"),
         ("log: {format: xml}".to_owned(), "log.format: unknown variant `xml`"),
-        (kind("hooks: {}"), "kinds[0].hooks: unknown field `hooks`"),
+        (kind("hook: {}"), "kinds[0].hook: unknown field `hook`"),
         (kind("namespaces: [all, own]"), "kinds[0].namespaces: `all` stands alone"),
         (kind("namespaces: 1"), "kinds[0].namespaces: invalid type"),
         (kind("topic: t"), "kinds[0].topic: a kind that is neither owned nor read from Kafka has no topic"),
