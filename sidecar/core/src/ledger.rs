@@ -98,7 +98,7 @@ pub enum Input {
     Sent(Offsets),
     /// The outcome of [`Effect::ReadBack`].
     ReadBack(Readings),
-    /// Any Kafka call failed.
+    /// The Kafka call under way failed; or, with none under way, the producer has turned out to be of no more use.
     Failed(Failure),
     /// [`Ledger::wake_at`] has come.
     Tick,
@@ -282,13 +282,26 @@ impl Ledger {
                     effects.push(Effect::Detach);
                 }
             }
-            Feed::Bookmark(version) => self.told = self.told.max(version),
+            Feed::Bookmark(version) => {
+                self.told = self.told.max(version);
+                self.confirm(now, effects);
+            }
             Feed::Relisted { version, entities } => {
                 self.told = version;
                 self.sent.clear();
                 self.sent_to = Version::default();
                 self.outbox.relist(Relist { version, entities, learned: now.wall });
             }
+        }
+    }
+
+    /// Nothing has happened, and the API server says so: the position is written again, because whoever follows the topic knows by its time how
+    /// current that is.
+    fn confirm(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let idle = self.state == State::Idle && self.outbox.is_empty() && self.comparing.is_none();
+        let known = self.position.as_ref().and_then(|position| position.version) == Some(self.told);
+        if idle && known && self.positioned_at.is_none_or(|at| at + POSITION_INTERVAL <= now.instant) {
+            self.send(Vec::new(), Some(self.told), effects);
         }
     }
 
@@ -388,6 +401,8 @@ impl Ledger {
             (_, State::Sending(batch)) => State::Closed { until, batch: Some(batch) },
             (_, State::Opening { batch }) => State::Closed { until, batch },
             (_, State::Reading) => State::Closed { until, batch: None },
+            // With nothing under way: what was sent to is not there any more.
+            (_, State::Idle) => State::Closed { until, batch: None },
             (_, other) => other,
         };
     }

@@ -47,6 +47,39 @@ fn a_restart_goes_on_where_it_was_and_repeats_nothing() {
 }
 
 #[test]
+fn an_idle_position_is_written_again_when_the_api_server_says_that_nothing_has_changed() {
+    let mut world = World::new(Delivery::Exactly, 1 << 20);
+    world.write("x", false);
+    world.settle();
+    let version = world.position.clone().unwrap().version;
+    world.clock += POSITION_INTERVAL;
+    world.bookmark();
+    let Some(Effect::Send(batch)) = &world.job else { panic!("{:?}", world.job) };
+    assert_eq!((batch.items.len(), batch.position.version), (0, version));
+    world.finish(Outcome::Fine);
+    world.bookmark();
+    assert!(world.job.is_none(), "so soon it says nothing new");
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn a_producer_that_is_lost_while_nothing_is_to_be_told_is_made_anew() {
+    let mut world = World::new(Delivery::Exactly, 1 << 20);
+    world.write("x", false);
+    world.settle();
+    world.step(Input::Failed(Failure::Renew));
+    world.write("x", false);
+    world.feed();
+    assert!(world.job.is_none(), "there is nobody who could send it");
+    world.tick();
+    assert_eq!(world.job, Some(Effect::Open));
+    world.settle();
+    world.check();
+    assert_eq!(world.shown(), ["snapshot shop/x x-1/1", "updated shop/x x-1/2"]);
+}
+
+#[test]
 fn deleted_while_disconnected_becomes_a_tombstone() {
     let mut world = World::new(Delivery::Exactly, 1 << 20);
     world.write("x", false);
@@ -288,7 +321,10 @@ fn a_stop_takes_nothing_more_in_tells_what_waits_and_leaves_the_position_behind_
 
 #[derive(Debug, Clone)]
 enum Step {
-    Write { id: u8, delete: bool },
+    Write {
+        id: u8,
+        delete: bool,
+    },
     Feed(u8),
     Bookmark,
     Finish(Outcome),
@@ -296,6 +332,8 @@ enum Step {
     Crash,
     Forget,
     FeedClosed,
+    /// With nothing under way, the producer is of no more use.
+    Lose,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -317,6 +355,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Crash),
         1 => Just(Step::Forget),
         1 => Just(Step::FeedClosed),
+        1 => Just(Step::Lose),
     ];
     prop::collection::vec(step, 1..150)
 }
@@ -337,6 +376,11 @@ fn run(delivery: Delivery, queue_bytes: usize, steps: Vec<Step>) {
             Step::Tick => world.tick(),
             Step::Crash => world.crash(),
             Step::Forget => world.forgotten = world.version,
+            Step::Lose => {
+                if world.job.is_none() {
+                    world.step(Input::Failed(Failure::Renew));
+                }
+            }
             Step::FeedClosed => {
                 if world.cursor.is_some() {
                     world.step(Input::FeedClosed);

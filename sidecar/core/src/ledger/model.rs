@@ -79,6 +79,8 @@ enum Action {
     CloseFeed(usize),
     Tick(usize),
     Call(usize, Outcome),
+    /// With nothing under way, its producer turns out to be of no more use.
+    Lose(usize),
     Crash {
         at: usize,
         landed: bool,
@@ -406,6 +408,9 @@ impl Model for Scope {
             if ledger.wake_at().is_some() {
                 actions.push(Action::Tick(at));
             }
+            if left.failures > 0 && ledger.state == super::State::Idle {
+                actions.push(Action::Lose(at));
+            }
             let Some(call) = &sidecar.call else { continue };
             actions.push(Action::Call(at, Outcome::Fine));
             if left.failures > 0 {
@@ -453,6 +458,10 @@ impl Model for Scope {
                     state.left.failures -= 1;
                 }
                 state.call(at, outcome, self);
+            }
+            Action::Lose(at) => {
+                state.left.failures -= 1;
+                state.step(at, Input::Failed(Failure::Renew), *START);
             }
             Action::Crash { at, landed } => {
                 state.left.crashes -= 1;
