@@ -45,6 +45,8 @@ pub struct Lease {
     pub duration: Duration,
     /// How often it went from one holder to another.
     pub transitions: u64,
+    /// For which number of shards it stands; absent where nobody wrote one.
+    pub shards: Option<u32>,
 }
 
 /// What is to be written.
@@ -62,6 +64,9 @@ pub struct Claim {
     pub transitions: u64,
     /// Whether the holder changes with it.
     pub acquired: bool,
+    /// For which number of shards it stands from now on; absent: as it was. Never together with `acquired`: only who has seen what stands in a Lease
+    /// while holding it may change that.
+    pub shards: Option<u32>,
 }
 
 /// Why a request had no result.
@@ -84,6 +89,12 @@ pub enum Input {
     Written(Result<Lease, Failure>),
     /// All work has ended: hand over.
     Stop,
+    /// Whether the Lease is to be taken when it is free. A holder goes on to hold it until [`Input::Yield`].
+    Want(bool),
+    /// The work of this term has ended: hand over, and stand by.
+    Yield,
+    /// Write that the Lease stands for so many shards, at once and only while it is held without a gap.
+    Declare(u32),
 }
 
 /// A request to make.
@@ -113,6 +124,8 @@ pub enum Standing {
     Unknown,
     /// It may work.
     Leading(Term),
+    /// It may end what it has begun, and begin nothing: the Lease is not wanted any more.
+    Yielding(Term),
     /// Another of the same application holds the Lease, or may.
     Standby {
         /// Who held it last.
@@ -135,6 +148,8 @@ pub struct Candidate {
     term: Option<Term>,
     terms: u64,
     stopping: bool,
+    wanted: bool,
+    declared: Option<u32>,
     state: State,
 }
 
@@ -164,12 +179,16 @@ impl Candidate {
     /// One that reads at its first tick. `identity` must not be another living process's. An `app` without a name is no other than any.
     pub fn new(identity: String, app: Option<String>, durations: Durations, now: Moment) -> Self {
         let state = State::Waiting { until: now, sure: false };
-        Self { identity, app, durations, seen: None, term: None, terms: 0, stopping: false, state }
+        let (wanted, declared) = (true, None);
+        Self { identity, app, durations, seen: None, term: None, terms: 0, stopping: false, wanted, declared, state }
     }
 
     /// Takes what happened and says what request to make now. `jitter` is a random number in 0..1.
     pub fn step(&mut self, input: Input, now: Moment, jitter: f64) -> Option<Effect> {
         self.term = self.term.filter(|term| now < term.until);
+        if self.term.is_none() {
+            self.declared = None;
+        }
         match (input, &self.state) {
             (Input::Tick, State::Waiting { until, .. }) if *until <= now => self.act(now),
             (Input::Read(Ok(lease)), State::Reading) => {
@@ -181,8 +200,7 @@ impl Candidate {
                 let (sent, handing_over) = (*sent, *handing_over);
                 self.observe(Some(lease), now);
                 if handing_over {
-                    self.state = State::Ended;
-                    return None;
+                    return if self.stopping { self.end() } else { self.wait(now, jitter, true) };
                 }
                 self.hold(sent, now);
                 if self.stopping { self.hand_over(now) } else { self.wait(now, jitter, true) }
@@ -194,6 +212,21 @@ impl Candidate {
                 self.stopping = true;
                 self.term = None;
                 if waits { self.act(now) } else { None }
+            }
+            (Input::Want(wanted), state) => {
+                // Who begins to want a Lease that stands free need not wait for the next look.
+                let begins = wanted && !self.wanted && matches!(state, State::Waiting { .. });
+                self.wanted = wanted;
+                if begins && !self.stopping { self.act(now) } else { None }
+            }
+            (Input::Yield, State::Waiting { sure: true, .. }) if !self.wanted && self.is_held() => {
+                self.term = None;
+                self.hand_over(now)
+            }
+            (Input::Declare(shards), state) if self.term.is_some() => {
+                let news = self.declared != Some(shards) && matches!(state, State::Waiting { .. });
+                self.declared = Some(shards);
+                if news && !self.stopping { self.act(now) } else { None }
             }
             _ => None,
         }
@@ -213,10 +246,21 @@ impl Candidate {
         self.state == State::Ended
     }
 
+    /// Whether it takes the Lease when that is free.
+    pub fn wants(&self) -> bool {
+        self.wanted
+    }
+
+    /// The Lease, as it was last seen; also one that was deleted since.
+    pub fn lease(&self) -> Option<&Lease> {
+        self.seen.as_ref().map(|seen| &seen.lease)
+    }
+
     /// Whether, and until when, this candidate may work.
     pub fn standing(&self, now: Moment) -> Standing {
         match (self.term.filter(|term| now < term.until), &self.seen) {
-            (Some(term), _) => Standing::Leading(term),
+            (Some(term), _) if self.wanted => Standing::Leading(term),
+            (Some(term), _) => Standing::Yielding(term),
             (None, None) => Standing::Unknown,
             (None, Some(seen)) if self.is_mine(&seen.lease) => Standing::Unknown,
             (None, Some(seen)) => match &seen.lease.app {
@@ -260,11 +304,19 @@ impl Candidate {
     /// What to do about the Lease as it was just read.
     fn decide(&mut self, now: Moment, jitter: f64) -> Option<Effect> {
         let Some(seen) = self.seen.clone() else {
-            return if self.stopping { self.end() } else { self.create(now) };
+            return match (self.stopping, self.wanted) {
+                (true, _) => self.end(),
+                (false, true) => self.create(now),
+                (false, false) => self.wait(now, jitter, true),
+            };
         };
         let mine = self.is_mine(&seen.lease);
         if self.stopping {
             return if mine && !seen.deleted { self.hand_over(now) } else { self.end() };
+        }
+        if !self.wanted && self.term.is_none() {
+            // A term that was cut short had its end looked at by whoever worked; what is left of the Lease is of no use.
+            return if mine && !seen.deleted { self.hand_over(now) } else { self.wait(now, jitter, true) };
         }
         let expired = seen.at + seen.lease.duration <= now;
         let free = if seen.deleted {
@@ -290,8 +342,8 @@ impl Candidate {
     fn write(&mut self, base: Option<String>, transitions: u64, acquired: bool, now: Moment) -> Option<Effect> {
         self.state = State::Writing { sent: now, handing_over: false };
         let holder = Some(self.identity.clone());
-        let duration = self.durations.lease;
-        Some(Effect::Write(Claim { base, holder, app: self.app.clone(), duration, transitions, acquired }))
+        let (duration, shards) = (self.durations.lease, self.declared.filter(|_| !acquired));
+        Some(Effect::Write(Claim { base, holder, app: self.app.clone(), duration, transitions, acquired, shards }))
     }
 
     fn hand_over(&mut self, now: Moment) -> Option<Effect> {
@@ -303,6 +355,7 @@ impl Candidate {
             duration: self.durations.lease,
             transitions: seen.lease.transitions,
             acquired: false,
+            shards: None,
         };
         self.state = State::Writing { sent: now, handing_over: true };
         Some(Effect::Write(claim))
@@ -335,6 +388,10 @@ impl Candidate {
     fn end(&mut self) -> Option<Effect> {
         self.state = State::Ended;
         None
+    }
+
+    fn is_held(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| self.is_mine(&seen.lease) && !seen.deleted)
     }
 
     fn is_mine(&self, lease: &Lease) -> bool {

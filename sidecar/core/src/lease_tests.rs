@@ -16,6 +16,7 @@ fn lease(version: u64, holder: Option<&str>, app: Option<&str>, transitions: u64
         app: app.map(str::to_owned),
         duration: DURATIONS.lease,
         transitions,
+        shards: None,
     }
 }
 
@@ -36,6 +37,7 @@ fn stored(claim: &Claim, version: u64) -> Input {
         app: claim.app.clone(),
         duration: claim.duration,
         transitions: claim.transitions,
+        shards: claim.shards,
     }))
 }
 
@@ -180,4 +182,52 @@ fn a_conflict_with_another_holder_ends_the_term_at_once() {
     assert_eq!(candidate.step(Input::Written(Err(Failure::Conflict)), seconds(3), 0.0), Some(Effect::Read));
     candidate.step(Input::Read(Ok(Some(lease(9, Some("other"), None, 1)))), seconds(3), 0.0);
     assert_eq!(candidate.standing(seconds(3)), Standing::Standby { holder: Some("other".to_owned()) });
+}
+
+#[test]
+fn a_lease_that_is_not_wanted_is_renewed_until_its_work_has_ended_and_then_handed_over() {
+    let mut candidate = leading(None);
+    assert_eq!(candidate.step(Input::Want(false), seconds(2), 0.0), None);
+    assert!(matches!(candidate.standing(seconds(2)), Standing::Yielding(_)), "its work goes on to its end");
+    let renewal = claim(candidate.step(Input::Tick, seconds(3), 0.0));
+    assert_eq!(renewal.holder.as_deref(), Some("me"));
+    assert_eq!(candidate.step(Input::Yield, seconds(3), 0.0), None, "a write is under way");
+    assert_eq!(candidate.step(stored(&renewal, 2), seconds(4), 0.0), None);
+    let over = claim(candidate.step(Input::Yield, seconds(4), 0.0));
+    assert_eq!((over.base.as_deref(), over.holder.as_deref()), (Some("2"), None));
+    assert_eq!(candidate.step(stored(&over, 3), seconds(5), 0.0), None);
+    assert_eq!(candidate.standing(seconds(5)), Standing::Standby { holder: None });
+    assert_eq!(candidate.step(Input::Tick, seconds(7), 0.0), Some(Effect::Read));
+    assert_eq!(
+        candidate.step(Input::Read(Ok(Some(lease(3, None, None, 0)))), seconds(7), 0.0),
+        None,
+        "free, not wanted"
+    );
+    assert!(!candidate.has_ended());
+    assert_eq!(candidate.step(Input::Want(true), seconds(8), 0.0), Some(Effect::Read), "at once");
+    let again = claim(candidate.step(Input::Read(Ok(Some(lease(3, None, None, 0)))), seconds(8), 0.0));
+    assert_eq!((again.holder.as_deref(), again.transitions), (Some("me"), 1));
+}
+
+#[test]
+fn what_is_left_of_an_unwanted_lease_whose_term_ran_out_is_handed_over() {
+    let mut candidate = leading(None);
+    assert_eq!(candidate.step(Input::Want(false), seconds(2), 0.0), None);
+    let renewal = claim(candidate.step(Input::Tick, seconds(3), 0.0));
+    assert_eq!(candidate.step(Input::Written(Err(Failure::Unknown)), seconds(7), 0.0), None);
+    assert_eq!(candidate.step(Input::Tick, seconds(9), 0.0), Some(Effect::Read));
+    let mine = lease(2, renewal.holder.as_deref(), None, 0);
+    let over = claim(candidate.step(Input::Read(Ok(Some(mine))), seconds(9), 0.0));
+    assert_eq!(over.holder, None);
+}
+
+#[test]
+fn the_number_of_shards_is_written_at_once_and_with_each_renewal() {
+    let mut candidate = leading(None);
+    let declared = claim(candidate.step(Input::Declare(4), seconds(2), 0.0));
+    assert_eq!(declared.shards, Some(4));
+    assert_eq!(candidate.step(stored(&declared, 2), seconds(2), 0.0), None);
+    assert_eq!(candidate.lease().and_then(|lease| lease.shards), Some(4));
+    assert_eq!(candidate.step(Input::Declare(4), seconds(3), 0.0), None, "it stands already");
+    assert_eq!(claim(candidate.step(Input::Tick, seconds(4), 0.0)).shards, Some(4));
 }

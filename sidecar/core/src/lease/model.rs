@@ -129,6 +129,7 @@ impl State {
             app: claim.app.clone(),
             duration: claim.duration,
             transitions: claim.transitions,
+            shards: claim.shards,
         };
         self.lease = Some(lease.clone());
         Ok(lease)

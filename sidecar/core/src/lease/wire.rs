@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::fnv;
 use crate::kind::Kind;
@@ -20,13 +20,18 @@ const USUAL_SECONDS: u64 = 15;
 /// The Lease of one shard of a kind in one namespace, or with `everywhere` of all namespaces:
 /// `kab.PLURAL.GROUP.SHARD`, `kab-all.PLURAL.GROUP.SHARD`.
 pub fn name(kind: &Kind, everywhere: bool, shard: u32) -> String {
+    name_of(kind, everywhere, &shard.to_string())
+}
+
+/// `kab.PLURAL.GROUP.WHAT`, `kab-all.PLURAL.GROUP.WHAT`.
+pub(crate) fn name_of(kind: &Kind, everywhere: bool, what: &str) -> String {
     let prefix = if everywhere { "kab-all" } else { "kab" };
     let full = kind.full_name();
-    let name = format!("{prefix}.{full}.{shard}");
+    let name = format!("{prefix}.{full}.{what}");
     if name.len() <= NAME_LIMIT {
         return name;
     }
-    format!("{prefix}.{:016x}.{shard}", fnv::mix(fnv::fold(fnv::BASIS, full.as_bytes())))
+    format!("{prefix}.{:016x}.{what}", fnv::mix(fnv::fold(fnv::BASIS, full.as_bytes())))
 }
 
 /// Why a Lease cannot be read.
@@ -54,6 +59,9 @@ struct Annotations {
     // contract::names::APP; an attribute takes no constant.
     #[serde(default, rename = "k8sasbackend.com/app")]
     app: Option<String>,
+    // contract::names::SHARDS.
+    #[serde(default, rename = "k8sasbackend.com/shards")]
+    shards: Option<String>,
 }
 
 #[derive(Default, Deserialize, Serialize)]
@@ -71,12 +79,14 @@ struct Spec {
 pub fn read(json: &[u8]) -> Result<Lease, LeaseError> {
     let Object { metadata, spec } = serde_json::from_slice(json)?;
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (app, shards) = metadata.annotations.map_or((None, None), |annotations| (annotations.app, annotations.shards));
     Ok(Lease {
         version: metadata.resource_version,
         holder: filled(spec.holder_identity),
-        app: filled(metadata.annotations.and_then(|annotations| annotations.app)),
+        app: filled(app),
         duration: Duration::from_secs(spec.lease_duration_seconds.unwrap_or(USUAL_SECONDS)),
         transitions: spec.lease_transitions.unwrap_or(0),
+        shards: shards.and_then(|shards| shards.parse().ok()),
     })
 }
 
@@ -95,8 +105,11 @@ pub fn body(claim: &Claim, name: &str, now: Timestamp) -> Vec<u8> {
         spec.insert("acquireTime".to_owned(), time.into());
     }
     if let Some(metadata) = metadata.as_object_mut() {
-        if let Some(app) = &claim.app {
-            metadata.insert("annotations".to_owned(), json!({ (contract::names::APP): app }));
+        let app = claim.app.as_ref().map(|app| (contract::names::APP.to_owned(), json!(app)));
+        let shards = claim.shards.map(|shards| (contract::names::SHARDS.to_owned(), json!(shards.to_string())));
+        let annotations: Map<String, Value> = app.into_iter().chain(shards).collect();
+        if !annotations.is_empty() {
+            metadata.insert("annotations".to_owned(), annotations.into());
         }
         match &claim.base {
             Some(version) => metadata.insert("resourceVersion".to_owned(), version.as_str().into()),
@@ -130,7 +143,7 @@ mod tests {
     #[test]
     fn a_lease_is_read_whoever_wrote_it() {
         let told = br#"{"apiVersion":"coordination.k8s.io/v1","kind":"Lease",
-            "metadata":{"name":"x","resourceVersion":"7","annotations":{"k8sasbackend.com/app":"shop","other":"1"}},
+            "metadata":{"name":"x","resourceVersion":"7","annotations":{"k8sasbackend.com/app":"shop","k8sasbackend.com/shards":"2","other":"1"}},
             "spec":{"holderIdentity":"a","leaseDurationSeconds":9,"leaseTransitions":3,"renewTime":"2026-01-01T00:00:00.000000Z"}}"#;
         let expected = Lease {
             version: "7".to_owned(),
@@ -138,6 +151,7 @@ mod tests {
             app: Some("shop".to_owned()),
             duration: Duration::from_secs(9),
             transitions: 3,
+            shards: Some(2),
         };
         assert_eq!(read(told).unwrap(), expected);
         let bare = read(br#"{"metadata":{"resourceVersion":"8"},"spec":{"holderIdentity":""}}"#).unwrap();
@@ -155,6 +169,7 @@ mod tests {
             duration: Duration::from_secs(10),
             transitions: 4,
             acquired: true,
+            shards: None,
         };
         let written = |claim: &Claim| serde_json::from_slice::<serde_json::Value>(&body(claim, "x", now)).unwrap();
         let time = "2026-01-02T03:04:05.600000Z";
@@ -169,6 +184,8 @@ mod tests {
         let first = written(&Claim { base: None, app: None, ..claim.clone() });
         assert_eq!(first["metadata"], json!({"name": "x"}));
         assert_eq!(first["kind"], "Lease");
+        let declared = written(&Claim { shards: Some(3), ..claim.clone() });
+        assert_eq!(declared["metadata"]["annotations"]["k8sasbackend.com/shards"], "3");
         let over = written(&Claim { holder: None, acquired: false, ..claim });
         assert_eq!((&over["spec"]["holderIdentity"], over["spec"].get("acquireTime")), (&json!(null), None));
     }
