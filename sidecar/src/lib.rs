@@ -1,6 +1,6 @@
 //! The sidecar: serves custom resources as entities on localhost, and broadcasts their changes to Kafka.
 //!
-//! `main → app → drivers (http, bridge) → gateways (store, informer, leases, events) → sidecar_core → contract`. Drivers never import drivers, gateways
+//! `main → app → drivers (http, bridge) → gateways (store, informer, hooks, leases, events) → sidecar_core → contract`. Drivers never import drivers, gateways
 //! never import gateways or drivers; only `app` constructs.
 
 pub mod app;
@@ -10,6 +10,7 @@ pub mod bridge;
 pub mod http;
 
 pub mod events;
+pub mod hooks;
 pub mod informer;
 pub mod leases;
 pub mod store;
