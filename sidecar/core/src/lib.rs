@@ -31,6 +31,7 @@ pub mod path;
 pub mod projection;
 pub mod query;
 pub mod queue;
+pub mod reconcile;
 pub mod recorder;
 pub mod refusal;
 pub mod replica;
