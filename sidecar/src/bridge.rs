@@ -330,6 +330,12 @@ impl Broadcast {
             self.remark = remark;
             return None;
         }
+        if let Report::Lost(trouble) = report {
+            self.down(trouble.cause, trouble.detail);
+            self.metrics.failed(&self.labels, false, trouble.cause);
+            // A call that has been asked for meanwhile finds no producer, and fails.
+            return (!self.busy).then_some(Input::Failed(trouble.failure));
+        }
         self.busy = false;
         let batch = self.batch.take();
         Some(match report {
@@ -362,7 +368,7 @@ impl Broadcast {
                 self.metrics.failed(&self.labels, batch.is_some(), cause);
                 Input::Failed(failure)
             }
-            Report::Notice(..) | Report::Remark(_) => return None,
+            Report::Notice(..) | Report::Remark(_) | Report::Lost(_) => return None,
         })
     }
 

@@ -135,6 +135,19 @@ fn a_topic_that_is_deleted_while_the_sidecar_runs_is_made_and_filled_anew() {
 }
 
 #[test]
+fn a_topic_that_is_deleted_while_nothing_happens_is_noticed_all_the_same() {
+    run("deleted_idle_topic", async |world| {
+        let sidecar = world.start(&world.settings()).await?;
+        todos::create(&world.kube, &world.ns, "milk", "one").await?;
+        tells(&world.brokers, world, "milk", &["created"]).await?;
+        topics::delete(&world.brokers, &world.topic).await?;
+        tells(&world.brokers, world, "milk", &["snapshot"]).await?;
+        well(&sidecar, "topic").await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn what_the_sidecar_may_not_do_is_said_and_done_once_it_may() {
     run("no_rights", async |world| {
         let (kafka, user) = (guarded(), user(world));

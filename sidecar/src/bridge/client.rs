@@ -120,6 +120,8 @@ impl Clients {
         }
         self.configured(&mut config)?;
         config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");
+        // Else to ask for a topic that was deleted would make it again, with the broker's settings in place of ours.
+        config.set("allow.auto.create.topics", "false");
         if self.delivery == Delivery::ExactlyOnce {
             config.set("transactional.id", &self.identity);
         }

@@ -26,6 +26,8 @@ use crate::config::Delivery;
 
 /// One blocking call to librdkafka takes at most about so long, so that a stop is seen.
 const SLICE: Duration = Duration::from_secs(2);
+/// How long a question may take that is asked only to know sooner.
+const GLANCE: Duration = Duration::from_millis(500);
 /// How long a new producer may take to become ready: it waits there for an older one's transaction to end.
 const INITIALIZATION: Duration = Duration::from_secs(20);
 /// After so long without deliveries a refused connection counts; brokers that restart refuse some for a moment.
@@ -70,6 +72,28 @@ impl Sender {
     /// Serves librdkafka's events; for when nothing is to be sent.
     pub(super) fn idle(&self) {
         self.producer.poll(Duration::ZERO);
+    }
+
+    /// Whether the topic shows as much as these ends; for when nothing is to be sent. A broker that does not answer shows what is needed: whether it does
+    /// is found out when there is something to send.
+    ///
+    /// # Errors
+    /// When there is no such topic.
+    pub(super) fn shows(&self, ends: &Offsets) -> Result<bool, Trouble> {
+        let client = self.producer.client();
+        let Ok(metadata) = client.fetch_metadata(Some(&self.topic), GLANCE) else { return Ok(true) };
+        let found = metadata.topics().iter().find(|found| found.name() == self.topic);
+        let error = found.map(|found| found.error().map(RDKafkaErrorCode::from));
+        if matches!(
+            error,
+            None | Some(Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic))
+        ) {
+            let detail = format!("topic {} was deleted; it is made again, and all that exists told to it", self.topic);
+            return Err(Trouble::new(Failure::Renew, Cause::Topic, detail));
+        }
+        Ok(ends.iter().all(|(partition, end)| {
+            client.fetch_watermarks(&self.topic, *partition, GLANCE).map_or(true, |(_, shown)| shown >= *end)
+        }))
     }
 
     /// Sends records and position. Returns the offsets behind the records.

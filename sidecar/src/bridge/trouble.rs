@@ -74,6 +74,12 @@ impl Trouble {
         }
     }
 
+    /// The topic of that name is another one than was sent to.
+    pub(super) fn made_anew(topic: &str) -> Self {
+        let detail = format!("topic {topic} was deleted and made anew, so all that exists is told to it again");
+        Self::new(Failure::Renew, Cause::Topic, detail)
+    }
+
     pub(super) fn refused() -> Self {
         Self::new(Failure::Renew, Cause::Denied, REFUSED)
     }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sidecar_core::envelope::Envelope;
 use sidecar_core::ledger::batch::{Batch, Item};
@@ -23,6 +23,11 @@ use crate::bridge::trouble::{Cause, Trouble};
 
 /// How often librdkafka's events are served while nothing is to be done.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the topic is still there while nothing is sent to it.
+const LOOK: Duration = Duration::from_secs(10);
+/// A topic that shows less than we sent was made anew; unless somebody else's open transaction hides the rest, which the broker ends by then.
+const HIDDEN: Duration = Duration::from_secs(20);
 
 /// A call to make.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub(super) enum Report {
     Remark(Option<String>),
     /// No outcome yet: why it takes long.
     Notice(Cause, String),
+    /// Of no call: the topic is not the one any more that was sent to, and the producer is given up.
+    Lost(Trouble),
 }
 
 pub(super) struct Worker {
@@ -61,6 +68,42 @@ pub(super) struct Worker {
 struct Open {
     sender: Sender,
     topic: Topic,
+    /// Behind the last record of each partition that we know of.
+    ends: Offsets,
+    /// When it was last known to be all there.
+    seen: Instant,
+    /// When it was last looked at.
+    looked: Instant,
+}
+
+impl Open {
+    /// Takes where our records have come to lie. What lies before the end that was known lies in another topic of the name.
+    fn reach(&mut self, ends: &Offsets) -> bool {
+        if !ends.is_empty() {
+            self.seen = Instant::now();
+            self.looked = self.seen;
+        }
+        let mut same = true;
+        for (partition, end) in ends {
+            let known = self.ends.entry(*partition).or_insert(*end);
+            same &= *known <= *end;
+            *known = *end;
+        }
+        same
+    }
+
+    /// Looks now and then whether the topic is the one that was sent to: deleted, or made anew, it would else be noticed with the next change only.
+    fn look(&mut self, name: &str) -> Result<(), Trouble> {
+        if self.looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        let whole = self.sender.shows(&self.ends)?;
+        self.looked = Instant::now();
+        if whole {
+            self.seen = self.looked;
+        }
+        if self.seen.elapsed() < HIDDEN { Ok(()) } else { Err(Trouble::made_anew(name)) }
+    }
 }
 
 impl Worker {
@@ -80,10 +123,17 @@ impl Worker {
                 Ok(Job::Send(batch)) => self.opened(open.as_ref()).and_then(|open| self.send(open, &batch)),
                 Ok(Job::ReadBack) => self.opened(open.as_ref()).and_then(|open| self.read_back(open)),
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Some(open) = &open {
+                    let looked = open.as_mut().map_or(Ok(()), |open| {
                         open.sender.idle();
+                        open.look(&self.topic)
+                    });
+                    match looked {
+                        Ok(()) => continue,
+                        Err(trouble) => {
+                            open = None;
+                            Ok(Report::Lost(trouble))
+                        }
                     }
-                    continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -98,8 +148,15 @@ impl Worker {
                 let trouble = trouble.because(self.clients.context().take_last());
                 Report::Failed(Trouble { detail: self.clients.hide(&trouble.detail), ..trouble })
             });
-            if self.reports.blocking_send(report).is_err() {
-                return;
+            // What was sent arrived; but the rest of the topic is not what the position speaks of.
+            let anew = match &report {
+                Report::Sent(ends) => open.take_if(|open| !open.reach(ends)).map(|_| Trouble::made_anew(&self.topic)),
+                _ => None,
+            };
+            for report in [Some(report), anew.map(Report::Lost)].into_iter().flatten() {
+                if self.reports.blocking_send(report).is_err() {
+                    return;
+                }
             }
         }
     }
@@ -125,8 +182,10 @@ impl Worker {
         }
         // Before what it is a remark on: both are taken in this order.
         drop(self.reports.blocking_send(Report::Remark(remark)));
-        let opened = Opened { position, sent: since.done(), ends, created: topic.created };
-        Ok((opened, Open { sender, topic }))
+        let now = Instant::now();
+        let open = Open { sender, topic, ends: ends.clone(), seen: now, looked: now };
+        let opened = Opened { position, sent: since.done(), ends, created: open.topic.created };
+        Ok((opened, open))
     }
 
     fn send(&self, open: &Open, batch: &Batch) -> Result<Report, Trouble> {
