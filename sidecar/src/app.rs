@@ -7,6 +7,7 @@
 mod cache_metrics;
 mod discover;
 mod fault;
+mod lead;
 mod source;
 
 use std::collections::BTreeMap;
@@ -29,11 +30,12 @@ use crate::config::{Config, KafkaConfig, KindConfig, Namespace, Namespaces, Sour
 use crate::http::{Access, Api, Server, Token};
 use crate::informer::{self, Attachments, Informer};
 use crate::kinds::Kinds;
-use crate::leases::{self, Announcer, Identity, Keeper, Leadership};
+use crate::leases::{self, Identity, Leadership};
 use crate::store::{Store, Wanted};
 use cache_metrics::CacheMetrics;
 use discover::{Discover, Found, Scope};
 pub use fault::AppError;
+use lead::{KeepLater, Leading};
 use source::{FillLater, WatchWhileLeading};
 
 /// For each of the stages of a shutdown; the two that have work to finish stay within a pod's usual 30 seconds of grace.
@@ -149,7 +151,7 @@ impl Parts {
                 place,
             };
             let broadcast = self.config.kafka.clone().filter(|_| kind.owned);
-            let (announcer, leadership) = leases::leadership();
+            let (announcers, Leading { whole: leadership, .. }) = lead::ends(kind.shards);
             let finding_kind = finding.clone();
             match self.config.kafka.clone().filter(|_| kind.source == Source::Kafka) {
                 None => {
@@ -169,18 +171,20 @@ impl Parts {
                     }
                 }
             }
+            if lead::is_needed(kind, broadcast.is_some()) {
+                let keeper = KeepLater {
+                    connection: self.connection.clone(),
+                    identity: self.identity.clone(),
+                    announcers,
+                    part: self.readiness.part(format!("lease {title}"), Need::Reported),
+                    metrics: self.leases.clone(),
+                    place,
+                };
+                let finding_kind = finding.clone();
+                // It must outlive the work that rests on it, and hands over when that has ended.
+                tasks.spawn(Stage::Plumbing, format!("lease {title}"), |stop| keeper.run(finding_kind, stop));
+            }
             let Some(kafka) = broadcast else { continue };
-            let keeper = KeepLater {
-                connection: self.connection.clone(),
-                identity: self.identity.clone(),
-                announcer,
-                part: self.readiness.part(format!("lease {title}"), Need::Reported),
-                metrics: self.leases.clone(),
-                place,
-            };
-            let finding_kind = finding.clone();
-            // It must outlive the work that rests on it, and hands over when that has ended.
-            tasks.spawn(Stage::Plumbing, format!("lease {title}"), |stop| keeper.run(finding_kind, stop));
             let bridge = BroadcastLater {
                 kafka,
                 cluster: self.config.cluster.clone(),
@@ -287,27 +291,6 @@ impl BroadcastLater {
             metrics: self.metrics,
         };
         bridge::run(setting, self.leadership, stop).await
-    }
-}
-
-/// A keeper of the Lease of a kind that is not found yet.
-struct KeepLater {
-    connection: Connection,
-    identity: Identity,
-    announcer: Announcer,
-    part: runtime::readiness::Part,
-    metrics: leases::Metrics,
-    place: usize,
-}
-
-impl KeepLater {
-    async fn run(self, finding: watch::Receiver<Option<Found>>, stop: CancellationToken) -> Result<(), AppError> {
-        let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
-        let Self { connection: Connection { client, namespace, .. }, identity, announcer, part, metrics, .. } = self;
-        let scope = view.namespace().cloned();
-        let keeper = Keeper { client, kind, scope, home: namespace, identity, announcer, part, metrics };
-        let Ok(()) = keeper.run(stop).await;
-        Ok(())
     }
 }
 

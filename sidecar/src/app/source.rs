@@ -10,8 +10,7 @@ use crate::bridge::BridgeError;
 use crate::bridge::source::{Metrics, Setting, Source};
 use crate::config::KafkaConfig;
 use crate::informer::Informer;
-use crate::leases::{Ended, Leadership, Term};
-use sidecar_core::lease::Standing;
+use crate::leases::Leadership;
 use std::sync::Arc;
 
 /// What fills the cache of a kind that is not found yet.
@@ -58,7 +57,7 @@ impl WatchWhileLeading {
         let Some((kind, view)) = found(finding, place, &stop).await else { return Ok(()) };
         loop {
             part.up_with("not needed while another sidecar leads");
-            let Some(Ok(term)) = stop.run_until_cancelled(gained(&mut leadership)).await else { return Ok(()) };
+            let Some(Ok(term)) = stop.run_until_cancelled(leadership.gained()).await else { return Ok(()) };
             part.down("filling");
             let informer = Informer {
                 client: connection.client.clone(),
@@ -76,15 +75,6 @@ impl WatchWhileLeading {
                 }
                 () = leadership.lost(term.number) => {}
             }
-        }
-    }
-}
-
-async fn gained(leadership: &mut Leadership) -> Result<Term, Ended> {
-    loop {
-        match leadership.standing() {
-            Standing::Leading(term) if leadership.holds(term.number) => return Ok(term),
-            _ => leadership.changed().await?,
         }
     }
 }

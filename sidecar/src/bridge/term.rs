@@ -6,8 +6,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{Bridge, BridgeError, Setting};
-use crate::leases::{Ended, Leadership};
-use sidecar_core::lease::Standing;
+use crate::leases::{Ended, Leadership, Standing};
 
 /// Leave to make Kafka calls; asked before each that cannot be undone, on whatever thread.
 #[derive(Debug, Clone)]
@@ -54,6 +53,8 @@ pub async fn run(setting: Setting, mut leadership: Leadership, stop: Cancellatio
     loop {
         let Some(term) = stop.run_until_cancelled(gained(&setting, &mut leadership)).await else { return Ok(()) };
         let permit = Permit::new(leadership.clone(), term?);
+        // Where the Lease is given away, it goes on only when every call to Kafka has ended.
+        let _engaged = leadership.engage();
         Bridge::new(setting.clone(), permit)?.run(stop.clone()).await?;
         if stop.is_cancelled() {
             return Ok(());
@@ -65,7 +66,9 @@ async fn gained(setting: &Setting, leadership: &mut Leadership) -> Result<u64, E
     loop {
         match leadership.standing() {
             Standing::Leading(term) if leadership.holds(term.number) => return Ok(term.number),
-            Standing::Leading(_) | Standing::Unknown => setting.part.down("waiting for the Lease"),
+            Standing::Leading(_) | Standing::Yielding(_) | Standing::Unknown => {
+                setting.part.down("waiting for the Lease")
+            }
             Standing::Standby { .. } => setting.part.up_with("standby: another sidecar broadcasts"),
             Standing::Foreign { .. } => setting.part.up_with("another application's sidecar broadcasts"),
         }

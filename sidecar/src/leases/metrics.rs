@@ -29,7 +29,7 @@ impl Metrics {
     /// Registers the counters.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self { leading: Family::default(), terms: Family::default(), failures: Family::default() };
-        registry.register("kab_lease_leading", "Whether this sidecar leads", metrics.leading.clone());
+        registry.register("kab_lease_leading", "Shards of the kind that this sidecar leads", metrics.leading.clone());
         registry.register("kab_lease_terms", "Times that this sidecar began to lead", metrics.terms.clone());
         registry.register(
             "kab_lease_failures",
@@ -40,9 +40,12 @@ impl Metrics {
     }
 
     pub(super) fn leads(&self, labels: &Labels, leads: bool) {
-        self.leading.get_or_create(labels).set(i64::from(leads));
+        let leading = self.leading.get_or_create(labels);
         if leads {
+            leading.inc();
             self.terms.get_or_create(labels).inc();
+        } else {
+            leading.dec();
         }
     }
 

@@ -53,7 +53,7 @@ struct Kept {
 
 fn keep(process: &str, app: Option<&str>, serve: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Kept {
     let (client, log) = fake::client(serve);
-    let (announcer, leadership) = leadership();
+    let ((whole, leadership), (announcer, _)) = (leadership(), super::leadership());
     let readiness = Readiness::new();
     let seconds = Duration::from_secs;
     let keeper = Keeper {
@@ -66,7 +66,8 @@ fn keep(process: &str, app: Option<&str>, serve: impl Fn(&Asked) -> Reply + Send
             app: app.map(str::to_owned),
             durations: Durations { lease: seconds(10), renew: seconds(6), retry: Duration::from_millis(50) },
         },
-        announcer,
+        whole,
+        shards: vec![announcer],
         part: readiness.part("lease Todo", Need::Reported),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
     };
@@ -75,7 +76,7 @@ fn keep(process: &str, app: Option<&str>, serve: impl Fn(&Asked) -> Reply + Send
     Kept { leadership, readiness, log, stop, ended }
 }
 
-fn todo() -> Kind {
+pub(super) fn todo() -> Kind {
     Kind {
         group: "k8sasbackend.com".to_owned(),
         version: "v1".to_owned(),
