@@ -3,6 +3,7 @@
 //! What must not be wrong lives here, where tables and property tests reach it; `sidecar` feeds it and carries out
 //! what it decides.
 
+pub mod admission;
 pub mod backoff;
 pub mod budget;
 pub mod cache;

@@ -43,7 +43,8 @@ pub enum MappingError {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata<'a> {
-    #[serde(borrow)]
+    /// Absent at admission of what has its name still to be made.
+    #[serde(borrow, default)]
     name: Cow<'a, str>,
     #[serde(default)]
     namespace: Option<String>,
@@ -81,6 +82,18 @@ struct Parts<'a> {
 /// # Errors
 /// When the text is not an object's JSON or its version is not a number.
 pub fn entity(kind: &Kind, object: &[u8]) -> Result<Entity, MappingError> {
+    let entity = proposed(kind, object)?;
+    if entity.key.id.is_empty() {
+        return Err(serde::de::Error::custom("missing field `name`")).map_err(MappingError::Syntax);
+    }
+    Ok(entity)
+}
+
+/// The entity in an object that is still to be stored: its name may still be to be made.
+///
+/// # Errors
+/// As [`entity`].
+pub fn proposed(kind: &Kind, object: &[u8]) -> Result<Entity, MappingError> {
     let parts = parts(kind, object)?;
     let metadata: Metadata<'_> = serde_json::from_str(parts.metadata.map_or("{}", RawValue::get))?;
     let version = version(&metadata.resource_version)?;

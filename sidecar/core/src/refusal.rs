@@ -74,7 +74,7 @@ pub fn problem(
     let status = read(body);
     let readable = status.is_some();
     let refused = Refused { kind, key, status: status.unwrap_or_default(), conditional, sent };
-    if let Some(problem) = refused.by_a_rule().or_else(|| refused.by_the_store()) {
+    if let Some(problem) = refused.by_a_rule(http_status).or_else(|| refused.by_the_store()) {
         return problem;
     }
     match http_status {
@@ -144,7 +144,7 @@ impl Refused<'_> {
     }
 
     /// A webhook or an admission policy said no, whatever the status that it chose, or could not be asked.
-    fn by_a_rule(&self) -> Option<Problem> {
+    fn by_a_rule(&self, http_status: u16) -> Option<Problem> {
         let message = &self.status.message;
         if message.contains("failed calling webhook") || message.contains("failed to call webhook") {
             let detail =
@@ -152,6 +152,10 @@ impl Refused<'_> {
             return Some(unavailable(&detail));
         }
         let said = wording::denial(message)?;
+        if http_status == 503 {
+            // It was asked, and could not decide for now: so says a webhook of ours whose app is away.
+            return Some(unavailable(&said));
+        }
         let problem = Problem::new(Code::Invalid, said);
         Some(self.causes().into_iter().fold(problem, |problem, (pointer, detail)| problem.at(pointer, detail)))
     }
