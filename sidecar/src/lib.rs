@@ -8,6 +8,7 @@ pub mod config;
 
 pub mod bridge;
 pub mod http;
+pub mod reconciler;
 
 pub mod events;
 pub mod hooks;

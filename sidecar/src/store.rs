@@ -7,6 +7,7 @@
 mod away;
 mod discovery;
 mod metrics;
+mod objects;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;

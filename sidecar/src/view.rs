@@ -22,6 +22,8 @@ use tokio::sync::{Notify, watch};
 #[derive(Debug)]
 pub struct View {
     namespace: Option<Arc<str>>,
+    /// Of the labels that its watch is restricted to.
+    selector: Option<Arc<str>>,
     state: RwLock<State>,
     /// How far the watch has come; who waits for a version listens here.
     progress: watch::Sender<Version>,
@@ -61,7 +63,14 @@ impl View {
     pub fn new(namespace: Option<Arc<str>>) -> Self {
         let progress = watch::Sender::new(Version::default());
         let breaks = Arc::new(watch::Sender::new(0));
-        Self { namespace, state: RwLock::default(), progress, breaks, redefined: Arc::default(), keeps: true }
+        let state = RwLock::default();
+        Self { namespace, selector: None, state, progress, breaks, redefined: Arc::default(), keeps: true }
+    }
+
+    /// Of what its watch is restricted to by labels too.
+    #[must_use]
+    pub fn selecting(self, selector: &str) -> Self {
+        Self { selector: Some(Arc::from(selector)), ..self }
     }
 
     /// For a watch of what another view is filled with from elsewhere: nobody reads it, so it keeps nothing. What says that the kind's definition
@@ -75,6 +84,11 @@ impl View {
     /// The namespace that its watch is restricted to.
     pub fn namespace(&self) -> Option<&Arc<str>> {
         self.namespace.as_ref()
+    }
+
+    /// The label selector that its watch is restricted to.
+    pub fn selector(&self) -> Option<&str> {
+        self.selector.as_deref()
     }
 
     /// The informer has the whole state.
@@ -163,6 +177,20 @@ impl View {
         let state = self.state.read();
         let age = state.confirmed.map_or(Duration::ZERO, |confirmed| now.saturating_duration_since(confirmed));
         state.filled.then(|| (state.followed.cache().find(key).cloned(), age))
+    }
+
+    /// At most `most` keys behind another, in order; `None` while nothing is to be read.
+    pub fn keys(&self, behind: Option<Key>, most: usize) -> Option<Vec<Key>> {
+        let state = self.state.read();
+        let keys = || state.followed.cache().range(behind).take(most).map(|entity| entity.key.clone()).collect();
+        state.filled.then(keys)
+    }
+
+    /// The entities with a label.
+    pub fn labelled(&self, name: &str, value: &str) -> Vec<Arc<Entity>> {
+        let state = self.state.read();
+        let cache = state.followed.cache();
+        cache.index().labelled(name, value).filter_map(|key| cache.find(key)).cloned().collect()
     }
 
     /// What the watch has told that there is, and the place behind it: what follows from there joins without a gap and without repetition.

@@ -10,7 +10,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub use self::keys::Keys;
-use crate::entity::{ByKey, Entity};
+use crate::entity::{ByKey, Entity, Key};
 use crate::fields::{Fields, Indexed};
 use crate::filter::{Found, IndexValue, Lookup};
 use crate::path;
@@ -80,6 +80,12 @@ impl Index {
             };
             self.bytes += usize::from(keys.insert(ByKey(Arc::clone(entity)))) * KEY_BYTES;
         }
+    }
+
+    /// The keys of the entities with this label, in their order.
+    pub fn labelled(&self, name: &str, value: &str) -> impl Iterator<Item = &Key> {
+        let keys = self.labels.get(name).and_then(|values| values.get(value));
+        keys.into_iter().flat_map(|keys| keys.behind(None))
     }
 
     /// Takes an entity out, exactly as it was taken in.

@@ -25,7 +25,8 @@ pub struct Limits {
     pub backoff: Backoff,
     /// How many keys are handed out in a second; absent: as many as there are hands.
     pub rate: Option<Rate>,
-    /// How many keys it holds before [`Queue::add`] takes no other. Those that come again by themselves count, and always come.
+    /// How many keys may be due or worked on before [`Queue::add`] takes no other. Those that wait for their time do not count: each was worked on once, or was
+    /// added for later, so that whoever adds knows how many there can be.
     pub most: usize,
 }
 
@@ -162,10 +163,9 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     }
 
     /// There will be something to do with the key then, if it is not looked at before.
-    pub fn add_after(&mut self, key: K, after: Duration, now: Instant) -> bool {
-        let (due, has_room) = (now + after, self.has_room());
+    pub fn add_after(&mut self, key: K, after: Duration, now: Instant) {
+        let due = now + after;
         match self.entries.get_mut(&key) {
-            None if !has_room => return false,
             None => {
                 self.entries.insert(key.clone(), Entry { state: State::Due { since: now }, failures: 0 });
                 self.wait_until(key, due, Wait::Nothing);
@@ -180,12 +180,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             }
             Some(Entry { state: State::Due { .. } | State::Waiting { .. }, .. }) => {}
         }
-        true
     }
 
     /// Whether [`Queue::add`] would take a key that it does not hold.
     pub fn has_room(&self) -> bool {
-        self.entries.len() < self.limits.most
+        self.due.len() + self.working < self.limits.most
     }
 
     /// The key that has been due for longest, unless the queue is paused or its rate used up.

@@ -4,6 +4,7 @@
 //! Each part is a function of what is passed: [`work`] (which call), [`child`] (children to be applied and deleted), [`status`] (status and conditions),
 //! [`finalizer`] (patches of the metadata), [`pace`] (an entity that keeps itself busy).
 
+pub mod body;
 pub mod child;
 pub mod finalizer;
 pub mod pace;

@@ -112,12 +112,12 @@ fn what_is_asked_for_later_comes_then_or_with_a_change() {
     queue.add("a", now);
     queue.take(now).unwrap();
     queue.done(&"a", Outcome::After(seconds(3600)), now, 0.0);
-    assert!(queue.add_after("a", seconds(60), now), "sooner");
-    assert!(queue.add_after("a", seconds(7200), now), "later: no matter");
+    queue.add_after("a", seconds(60), now);
+    queue.add_after("a", seconds(7200), now);
     assert_eq!(queue.wake_at(now), Some(now + seconds(60)));
     queue.add("a", now + seconds(1));
     assert_eq!(queue.take(now + seconds(1)).unwrap().attempt, 1);
-    assert!(queue.add_after("a", seconds(5), now), "while it is worked on");
+    queue.add_after("a", seconds(5), now);
     queue.done(&"a", Outcome::Done, now + seconds(1), 0.0);
     assert_eq!(queue.wake_at(now), Some(now + seconds(5)));
 }
@@ -161,14 +161,16 @@ fn a_full_queue_says_so_and_still_takes_back_what_it_handed_out() {
     let mut queue = Queue::new(Limits { most: 2, ..LIMITS });
     let now = Instant::now();
     assert!(queue.add("a", now) && queue.add("b", now));
-    assert!(!queue.add("c", now) && !queue.add_after("c", seconds(1), now) && !queue.append("c", now));
+    assert!(!queue.add("c", now) && !queue.append("c", now));
     assert!(queue.add("a", now), "known already");
     queue.take(now).unwrap();
-    queue.done(&"a", Outcome::Retry(None), now, 0.0);
     assert!(!queue.has_room());
-    queue.take(now).unwrap();
-    queue.done(&"b", Outcome::Done, now, 0.0);
+    queue.done(&"a", Outcome::Retry(None), now, 0.0);
     assert!(queue.has_room() && queue.add("c", now));
+    assert!(!queue.add("d", now));
+    queue.add_after("d", seconds(1), now);
+    assert!(queue.add("a", now), "known already");
+    assert_eq!(queue.numbers(now), Numbers { due: 2, waiting: 2, failing: 1, ..Numbers::default() });
 }
 
 #[test]

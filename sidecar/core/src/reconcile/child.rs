@@ -248,7 +248,7 @@ fn owner(Parent { kind, entity }: Parent<'_>) -> Value {
     json!({
         "apiVersion": kind.api_version(),
         "kind": kind.kind,
-        "name": entity.key.id,
+        "name": &*entity.key.id,
         "uid": entity.uid,
         "controller": true,
         "blockOwnerDeletion": true,
