@@ -1,11 +1,12 @@
 //! Follows one kind in one namespace scope: makes the requests that [`Machine`] wants, feeds it what comes back, and carries out its effects.
 //!
-//! Decides nothing: what a line means and what follows is [`sidecar_core::watch`]'s. The view is written here only; a bridge gets the
-//! same changes over its own channel when it attaches, and is let go when it does not keep up. `app` constructs and runs it.
+//! Decides nothing: what a line means and what follows is [`sidecar_core::watch`]'s. The view is written here only; whoever
+//! takes a seat gets the same changes over its own channel, and is let go, alone, when it does not keep up. `app` constructs and runs it.
 
 mod lines;
 mod metrics;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::stream::{FuturesUnordered, StreamExt};
 use http_body_util::{BodyExt, Limited};
 use hyper::header::{ACCEPT, RETRY_AFTER};
 use hyper::{Method, Request as HttpRequest, Response, StatusCode};
@@ -23,7 +25,7 @@ use sidecar_core::feed::Feed;
 use sidecar_core::kind::Kind;
 use sidecar_core::version::Version;
 use sidecar_core::watch::machine::{Machine, Settings};
-use sidecar_core::watch::{Effect, Input, ListPage, Note, Refill, Request, WatchLine};
+use sidecar_core::watch::{Effect, Input, ListPage, Note, Refill, Request, Seat, WatchLine};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -32,19 +34,20 @@ use crate::view::View;
 use lines::{Line, Lines};
 pub use metrics::Metrics;
 
-/// Messages under way to a bridge. It drains at once into its own bounded queue, so this only covers a moment: about a
+/// Messages under way to a seat. It drains at once into its own bounded queue, so this only covers a moment: about a
 /// tenth of a second at the rate at which an API server can send.
 const FEED: usize = 1024;
-/// A bridge that takes nothing for so long is let go; it attaches again where it was.
+/// A seat that takes nothing for so long is let go; it attaches again where it was.
 const STALL: Duration = Duration::from_secs(5);
 /// A refusal's body: a `Status`, of which only the message is shown.
 const REFUSAL_BYTES: usize = 64 << 10;
 /// A page of a list: far more than [`Settings::page`] objects of the usual size, far less than would hurt.
 const PAGE_BYTES: usize = 1 << 30;
 
-/// How a bridge gets at the changes of one watch; clones reach the same informer.
+/// How whoever has a seat gets at the changes of one watch; clones reach the same informer.
 #[derive(Debug, Clone)]
 pub struct AttachHandle {
+    seat: Seat,
     requests: mpsc::Sender<Attachment>,
 }
 
@@ -56,6 +59,7 @@ pub struct Attachments {
 
 #[derive(Debug)]
 struct Attachment {
+    seat: Seat,
     from: Option<Version>,
     feed: mpsc::Sender<Feed>,
 }
@@ -65,14 +69,20 @@ struct Attachment {
 #[error("the informer has ended")]
 pub struct Ended;
 
-/// The two ends of a bridge's way to attach.
+/// The two ends of the way to attach; the first is the bridge's.
 pub fn attachments() -> (AttachHandle, Attachments) {
     let (sender, receiver) = mpsc::channel(1);
-    (AttachHandle { requests: sender }, Attachments { requests: Arc::new(Mutex::new(receiver)) })
+    (AttachHandle { seat: Seat::Bridge, requests: sender }, Attachments { requests: Arc::new(Mutex::new(receiver)) })
 }
 
 impl AttachHandle {
-    /// Attaches, instead of whoever was attached before: everything behind `from` comes, in order, once; or, where history does not
+    /// The same informer, for another seat.
+    #[must_use]
+    pub fn of(&self, seat: Seat) -> Self {
+        Self { seat, requests: self.requests.clone() }
+    }
+
+    /// Attaches, instead of whoever had the seat before: everything behind `from` comes, in order, once; or, where history does not
     /// reach back, first [`Feed::Relisted`]. Dropping the receiver detaches. A receiver that ends was let go for not keeping up (or the process
     /// is ending): attach again with the position then reached.
     ///
@@ -80,7 +90,7 @@ impl AttachHandle {
     /// When the informer has ended.
     pub async fn attach(&self, from: Option<Version>) -> Result<mpsc::Receiver<Feed>, Ended> {
         let (feed, receiver) = mpsc::channel(FEED);
-        self.requests.send(Attachment { from, feed }).await.map_err(|_| Ended)?;
+        self.requests.send(Attachment { seat: self.seat, from, feed }).await.map_err(|_| Ended)?;
         Ok(receiver)
     }
 }
@@ -93,7 +103,7 @@ pub struct Informer {
     pub kind: Arc<Kind>,
     /// Where to put it; says the namespace too.
     pub view: Arc<View>,
-    /// Where a bridge asks.
+    /// Where those with a seat ask.
     pub attachments: Attachments,
     /// What the view may hold.
     pub cache_bytes: usize,
@@ -120,7 +130,7 @@ impl Informer {
             cache_bytes,
             machine,
             flight: Flight::None,
-            feed: None,
+            feeds: BTreeMap::new(),
             jitter: Jitter::default(),
         };
         stop.run_until_cancelled(follower.follow(attachments)).await;
@@ -137,7 +147,7 @@ struct Follower {
     cache_bytes: usize,
     machine: Machine,
     flight: Flight,
-    feed: Option<mpsc::Sender<Feed>>,
+    feeds: BTreeMap<Seat, mpsc::Sender<Feed>>,
     jitter: Jitter,
 }
 
@@ -163,32 +173,33 @@ impl Follower {
                 input = self.flight.next(&self.kind) => input,
                 () = tokio::time::sleep_until(deadline) => Input::Tick,
                 Some(attachment) = requests.recv() => {
-                    self.feed = Some(attachment.feed);
-                    Input::Attach { from: attachment.from }
+                    let Attachment { seat, from, feed } = attachment;
+                    self.feeds.insert(seat, feed);
+                    Input::Attach { seat, from }
                 }
                 () = self.view.redefinition() => Input::Redefined,
-                () = closed(self.feed.as_ref()) => {
-                    self.feed = None;
-                    Input::Detach
+                seat = closed(&self.feeds) => {
+                    self.feeds.remove(&seat);
+                    Input::Detach { seat }
                 }
             };
             self.metrics.input(&self.kind, &input);
             if matches!(input, Input::Ended | Input::Broken { .. } | Input::Refused { .. }) {
                 self.view.broken();
             }
-            let mut next = Some(input);
-            while let Some(input) = next.take() {
+            let mut next = VecDeque::from([input]);
+            while let Some(input) = next.pop_front() {
                 let effects = self.machine.step(input, now(), self.jitter.next());
                 for effect in effects {
-                    if self.carry_out(effect).await.is_err() {
-                        tracing::warn!(kind = %self.kind.full_name(), "the bridge does not keep up, letting it go");
-                        self.feed = None;
-                        next = Some(Input::Detach);
+                    if let Err(Stalled(seat)) = self.carry_out(effect).await {
+                        tracing::warn!(kind = %self.kind.full_name(), ?seat, "it does not keep up, letting it go");
+                        self.feeds.remove(&seat);
+                        next.push_back(Input::Detach { seat });
                     }
                 }
                 // Our own writes and the indexes count too, which the machine does not see.
-                if next.is_none() && self.view.is_filled() && self.view.size().bytes > self.cache_bytes {
-                    next = Some(Input::Full);
+                if next.is_empty() && self.view.is_filled() && self.view.size().bytes > self.cache_bytes {
+                    next.push_back(Input::Full);
                 }
             }
         }
@@ -205,18 +216,15 @@ impl Follower {
             Effect::Lose(why) => self.view.lose(why),
             Effect::Observe(delta) => self.view.observe(&delta, now()),
             Effect::Bookmark(version) => self.view.bookmark(version, now()),
-            Effect::Tell(feed) => return self.tell(feed).await,
+            Effect::Tell(seat, feed) => return self.tell(seat, feed).await,
             Effect::Note(note) => self.note(&note),
         }
         Ok(())
     }
 
-    async fn tell(&mut self, message: Feed) -> Result<(), Stalled> {
-        let Some(feed) = &self.feed else { return Ok(()) };
-        match feed.send_timeout(message, STALL).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(Stalled),
-        }
+    async fn tell(&mut self, seat: Seat, message: Feed) -> Result<(), Stalled> {
+        let Some(feed) = self.feeds.get(&seat) else { return Ok(()) };
+        feed.send_timeout(message, STALL).await.map_err(|_| Stalled(seat))
     }
 
     fn note(&self, note: &Note) {
@@ -286,16 +294,24 @@ impl Follower {
     }
 }
 
-struct Stalled;
+struct Stalled(Seat);
 
 /// tokio's clock, which a test can advance.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-async fn closed(feed: Option<&mpsc::Sender<Feed>>) {
-    match feed {
-        Some(feed) => feed.closed().await,
+/// Returns when somebody has let its seat go, and which.
+async fn closed(feeds: &BTreeMap<Seat, mpsc::Sender<Feed>>) -> Seat {
+    let mut closing: FuturesUnordered<_> = feeds
+        .iter()
+        .map(|(seat, feed)| async move {
+            feed.closed().await;
+            *seat
+        })
+        .collect();
+    match closing.next().await {
+        Some(seat) => seat,
         None => std::future::pending().await,
     }
 }

@@ -9,7 +9,7 @@
 //!   its next line (watch)        → WatchLine::parse → step(Input::Line(…)), unreadable: step(Input::Broken{…})
 //!   its whole body (list)        → ListPage::parse → step(Input::Page(…)), unreadable: step(Input::Broken{…})
 //!   its end (watch)              → step(Input::Ended), an end in the middle of a line or a read error: step(Input::Broken{…})
-//!   the bridge                   → step(Input::Attach{…}) | step(Input::Detach)
+//!   whoever takes a seat          → step(Input::Attach{…}) | step(Input::Detach{…})
 //!   another definition           → step(Input::Redefined)
 //! } }
 //! ```
@@ -26,16 +26,16 @@
 //! (A restored etcd that has grown past our version before anyone looked cannot be told from one that was never restored; `etcdutl
 //! snapshot restore --bump-revision --mark-compacted` makes it answer 410.)
 //!
-//! **A kind that is gone** (404: its definition, or this version of it, was removed) is waited for and then filled again. The bridge is told nothing of
+//! **A kind that is gone** (404: its definition, or this version of it, was removed) is waited for and then filled again. No seat is told anything of
 //! it by itself: whether the objects are gone too shows when the kind is back. Objects that are deleted with their definition are deleted one
 //! by one before, and the watch tells so.
 //!
 //! **More than fits** ([`machine::Settings::cache_bytes`]): the request is dropped, nothing is kept, and after a while everything is listed again. The
-//! bridge is told the difference when it fits.
+//! seats are told everything when it fits.
 //!
-//! **The bridge** attaches with the version up to which it has told everything. The watch is opened from there, and what the
-//! cache has already is told to the bridge alone. Where history does not reach back (410), there is no version, or the version lies in
-//! the future, the bridge gets [`Feed::Relisted`] instead. After that and as long as it is attached it gets every change
+//! **Whoever takes a [`Seat`]** attaches with the version up to which it has told everything. The watch is opened from there, and what the
+//! cache and the other seats have already is told to that seat alone. Where history does not reach back (410), there is no version, or the version
+//! lies in the future, the seat gets [`Feed::Relisted`] instead, and no other one does. After that and as long as it is attached it gets every change
 //! behind its version once, in order; any loss of history in between is a `Relisted` again.
 
 pub mod machine;
@@ -137,6 +137,15 @@ impl Request {
     }
 }
 
+/// Who gets the changes of a watch one by one, beside the cache. Each has a place of its own, and none disturbs another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Seat {
+    /// The broadcast to Kafka.
+    Bridge,
+    /// What calls the app's notify hook.
+    Notifier,
+}
+
 /// What happened to the informer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
@@ -164,13 +173,18 @@ pub enum Input {
     },
     /// The body of a watch ended as HTTP says.
     Ended,
-    /// A bridge is there (instead of the one before, if any) and has told everything up to `from`.
+    /// Somebody takes a seat (instead of the one before, if any) and has told everything up to `from`.
     Attach {
+        /// Which.
+        seat: Seat,
         /// Absent: it has never told anything.
         from: Option<Version>,
     },
-    /// The bridge has gone.
-    Detach,
+    /// Whoever had the seat has gone.
+    Detach {
+        /// Which.
+        seat: Seat,
+    },
     /// The cache has come to hold more than it may.
     Full,
     /// The kind's definition has changed: the API server may tell the same versions otherwise now (other fields, other defaults).
@@ -197,8 +211,8 @@ pub enum Effect {
     Observe(Delta),
     /// [`crate::cache::Cache::bookmark`].
     Bookmark(Version),
-    /// Send to the attached bridge.
-    Tell(Feed),
+    /// Send to whoever has the seat.
+    Tell(Seat, Feed),
     /// For the log and the metrics.
     Note(Note),
 }
@@ -243,7 +257,7 @@ pub enum Refill {
     Expired,
     /// The newest version there is lies before one that we know: the store was restored to the past.
     Restored,
-    /// The bridge that attached has no version.
+    /// Whoever attached has no version.
     Attached,
     /// The kind's definition has changed.
     Redefined,

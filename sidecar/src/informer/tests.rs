@@ -176,6 +176,38 @@ async fn a_bridge_gets_what_lies_behind_its_position_once_and_then_what_follows(
     assert_eq!(fixture.message("milk"), None, "the replay does not go back in the cache");
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_two_that_are_attached_the_slow_one_is_let_go_and_the_other_gets_everything() {
+    let mut fixture = follow();
+    let _stream = fill(&mut fixture).await;
+    let mut slow = fixture.handle.attach(Some(Version(10))).await.unwrap();
+    let _stream = fixture.stream().await;
+    let mut quick = fixture.handle.of(Seat::Notifier).attach(Some(Version(10))).await.unwrap();
+    let stream = fixture.stream().await;
+    let last = 11 + FEED as u64 * 2;
+    let drained = tokio::spawn(async move {
+        let mut versions = Vec::new();
+        while let Some(message) = quick.recv().await {
+            let Feed::Delta(delta) = message else { continue };
+            versions.push(delta.entity.version.0);
+            if delta.entity.version.0 == last {
+                break;
+            }
+        }
+        versions
+    });
+    for version in 11..=last {
+        send(&stream, &event("MODIFIED", &todo("milk", version, "again")));
+    }
+    fixture.filled(last).await;
+    assert_eq!(tokio::time::timeout(LIMIT, drained).await.unwrap().unwrap(), (11..=last).collect::<Vec<_>>());
+    let mut taken = 0;
+    while slow.recv().await.is_some() {
+        taken += 1;
+    }
+    assert_eq!(taken, FEED);
+}
+
 #[tokio::test]
 async fn a_bridge_without_a_position_gets_the_whole_state() {
     let mut fixture = follow();

@@ -1,11 +1,11 @@
 //! The watch's state and its one `step`: owns what was told to whom. Never does IO and never looks at a clock: `now` and the
 //! randomness are arguments. The informer calls it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Effect, Input, ListPage, Loss, Note, Refill, Request, WatchLine};
+use super::{Effect, Input, ListPage, Loss, Note, Refill, Request, Seat, WatchLine};
 use crate::backoff::Backoff;
 use crate::entity::{ByKey, Entity};
 use crate::feed::{Change, Delta, Feed};
@@ -55,7 +55,9 @@ pub struct Machine {
     state: State,
     /// What the cache was told, up to here; absent before the first fill.
     told: Option<Version>,
-    bridge: Bridge,
+    attached: BTreeMap<Seat, Place>,
+    /// What of history is known to be gone since the last fill.
+    gone: Gone,
     /// Failures since something was last told.
     failures: u32,
     /// How often history was lost since a watch last was healthy.
@@ -74,7 +76,7 @@ enum State {
     Probing { heard: Heard },
     /// Collecting the whole state.
     Filling { source: Source, found: BTreeSet<ByKey>, bytes: usize, heard: Heard },
-    /// Following a watch; it has told everything up to `cursor`, which lies before `told` while it replays for the bridge.
+    /// Following a watch; it has told everything up to `cursor`, which lies before `told` while it replays for a seat.
     Following { cursor: Version, since: Instant, heard: Heard },
 }
 
@@ -98,13 +100,22 @@ struct Heard {
     patience: Duration,
 }
 
+/// How far whoever has a seat has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bridge {
-    Absent,
+enum Place {
     /// Attached, but where to go on is not settled.
     Asked(Option<Version>),
     /// Was told everything up to here.
     Live(Version),
+}
+
+/// What cannot be told any more, change by change, to those who are attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Gone {
+    Nothing,
+    /// What follows this version, or an older one.
+    After(Version),
+    Everything,
 }
 
 impl Machine {
@@ -114,7 +125,8 @@ impl Machine {
             settings,
             state: State::Waiting { until: now, then: Next::Fill },
             told: None,
-            bridge: Bridge::Absent,
+            attached: BTreeMap::new(),
+            gone: Gone::Nothing,
             failures: 0,
             refills: 0,
             troubled: false,
@@ -158,8 +170,8 @@ impl Step<'_> {
             Input::Refused { status, message, retry_after } => self.refused(status, message, retry_after),
             Input::Broken { reason } => self.ended(reason),
             Input::Ended => self.ended("the watch ended".to_owned()),
-            Input::Attach { from } => self.attach(from),
-            Input::Detach => self.machine.bridge = Bridge::Absent,
+            Input::Attach { seat, from } => self.attach(seat, from),
+            Input::Detach { seat } => drop(self.machine.attached.remove(&seat)),
             Input::Redefined => self.redefined(),
             Input::Full => self.full(),
         }
@@ -183,8 +195,8 @@ impl Step<'_> {
         }
     }
 
-    fn attach(&mut self, from: Option<Version>) {
-        self.machine.bridge = Bridge::Asked(from);
+    fn attach(&mut self, seat: Seat, from: Option<Version>) {
+        self.machine.attached.insert(seat, Place::Asked(from));
         // In every other state the question comes up by itself: when the fill or the probe is answered.
         if let State::Following { .. } = self.machine.state {
             if from.is_some() {
@@ -198,6 +210,7 @@ impl Step<'_> {
 
     fn redefined(&mut self) {
         self.note(Note::Refill(Refill::Redefined));
+        self.machine.gone = Gone::Everything;
         match &mut self.machine.state {
             State::Waiting { then, .. } => *then = Next::Fill,
             State::Probing { .. } | State::Filling { .. } | State::Following { .. } => self.fill(),
@@ -239,7 +252,7 @@ impl Step<'_> {
                 self.machine.failures = 0;
                 let version = delta.entity.version;
                 if version < *cursor {
-                    return self.refill(Refill::Restored);
+                    return self.restored();
                 }
                 // The version of the last line once more would be the same change once more.
                 if version > *cursor {
@@ -262,12 +275,7 @@ impl Step<'_> {
             self.machine.told = Some(version);
             self.effects.push(Effect::Observe(delta.clone()));
         }
-        if let Bridge::Live(position) = &mut self.machine.bridge
-            && version > *position
-        {
-            *position = version;
-            self.effects.push(Effect::Tell(Feed::Delta(delta)));
-        }
+        self.tell(version, || Feed::Delta(delta.clone()));
     }
 
     fn tell_bookmark(&mut self, version: Version) {
@@ -275,11 +283,18 @@ impl Step<'_> {
             self.machine.told = Some(version);
             self.effects.push(Effect::Bookmark(version));
         }
-        if let Bridge::Live(position) = &mut self.machine.bridge
-            && version > *position
-        {
-            *position = version;
-            self.effects.push(Effect::Tell(Feed::Bookmark(version)));
+        self.tell(version, || Feed::Bookmark(version));
+    }
+
+    /// To those who have not had it.
+    fn tell(&mut self, version: Version, feed: impl Fn() -> Feed) {
+        for (seat, place) in &mut self.machine.attached {
+            if let Place::Live(position) = place
+                && version > *position
+            {
+                *position = version;
+                self.effects.push(Effect::Tell(*seat, feed()));
+            }
         }
     }
 
@@ -321,18 +336,26 @@ impl Step<'_> {
         // Not before: a list that always breaks off in its middle is dear.
         self.machine.failures = 0;
         self.effects.push(Effect::Fill { version, entities: entities.clone() });
-        let position = match self.machine.bridge {
-            Bridge::Absent => version,
-            Bridge::Asked(Some(from)) if from <= version && !restored => {
-                self.machine.bridge = Bridge::Live(from);
-                from
-            }
-            Bridge::Asked(_) | Bridge::Live(_) => {
-                self.machine.bridge = Bridge::Live(version);
-                self.effects.push(Effect::Tell(Feed::Relisted { version, entities }));
-                version
-            }
-        };
+        let gone = std::mem::replace(&mut self.machine.gone, Gone::Nothing);
+        let mut position = version;
+        for (seat, place) in &mut self.machine.attached {
+            let kept = match *place {
+                _ if restored => None,
+                Place::Live(at) => (gone < Gone::After(at)).then_some(at),
+                // Whoever asks knows what it has; only what cannot be is known to be gone.
+                Place::Asked(from) => from.filter(|from| gone < Gone::After(*from) || gone == Gone::Everything),
+            };
+            *place = match kept.filter(|kept| *kept <= version) {
+                Some(kept) => {
+                    position = position.min(kept);
+                    Place::Live(kept)
+                }
+                None => {
+                    self.effects.push(Effect::Tell(*seat, Feed::Relisted { version, entities: entities.clone() }));
+                    Place::Live(version)
+                }
+            };
+        }
         if streaming && position == version {
             let heard = Heard { at: self.now, patience: self.machine.settings.silence };
             self.machine.state = State::Following { cursor: version, since: self.now, heard };
@@ -344,26 +367,39 @@ impl Step<'_> {
     /// The newest version there is; before a watch is opened again.
     fn probed(&mut self, newest: Version) {
         let Some(told) = self.machine.told else { return self.fill() };
-        let position = match self.machine.bridge {
-            Bridge::Absent => None,
-            Bridge::Live(position) | Bridge::Asked(Some(position)) => Some(position),
-            Bridge::Asked(None) => {
-                self.note(Note::Refill(Refill::Attached));
-                return self.fill();
+        if newest < told {
+            return self.restored();
+        }
+        let mut position = told;
+        let (mut unknown, mut future) = (false, false);
+        for place in self.machine.attached.values_mut() {
+            match *place {
+                Place::Asked(Some(from)) if from > newest => (*place, future) = (Place::Asked(None), true),
+                Place::Asked(None) => unknown = true,
+                Place::Asked(Some(from)) | Place::Live(from) => position = position.min(from),
             }
-        };
-        if newest < told.max(position.unwrap_or_default()) {
+        }
+        if future {
             return self.refill(Refill::Restored);
         }
-        if let Some(position) = position {
-            self.machine.bridge = Bridge::Live(position);
+        if unknown {
+            self.note(Note::Refill(Refill::Attached));
+            return self.fill();
         }
-        self.watch(position.map_or(told, |position| position.min(told)));
+        for place in self.machine.attached.values_mut() {
+            if let Place::Asked(Some(from)) = *place {
+                *place = Place::Live(from);
+            }
+        }
+        self.watch(position);
     }
 
     fn refused(&mut self, status: u16, message: String, retry_after: Option<Duration>) {
         match (&self.machine.state, status) {
-            (State::Following { .. }, 410) => return self.refill(Refill::Expired),
+            (State::Following { cursor, .. }, 410) => {
+                self.machine.gone = self.machine.gone.max(Gone::After(*cursor));
+                return self.refill(Refill::Expired);
+            }
             // 422: no streaming lists in this API server, or switched off; 400 and 403: something between that does not let them through.
             (State::Filling { source: Source::Stream, .. }, 400 | 403 | 422) => {
                 self.machine.streams = false;
@@ -393,12 +429,14 @@ impl Step<'_> {
     /// There is more than may be held.
     fn full(&mut self) {
         let wait = self.machine.settings.full;
+        self.machine.gone = Gone::Everything;
         self.machine.state = State::Waiting { until: self.now + wait, then: Next::Fill };
         self.effects.extend([Effect::HangUp, Effect::Lose(Loss::Full), Effect::Note(Note::Full(wait))]);
     }
 
     /// The API server does not serve the kind, or not any more.
     fn gone(&mut self, message: String, at_least: Duration) {
+        self.machine.gone = Gone::Everything;
         if self.machine.told.is_some() {
             self.effects.push(Effect::Lose(Loss::Gone));
         }
@@ -442,14 +480,17 @@ impl Step<'_> {
         self.note(Note::Failed { failures: self.machine.failures, reason, wait });
     }
 
+    /// The store was restored to the past. A version of a past that was undone means nothing, even where it seems to fit.
+    fn restored(&mut self) {
+        self.machine.gone = Gone::Everything;
+        for place in self.machine.attached.values_mut() {
+            *place = Place::Asked(None);
+        }
+        self.refill(Refill::Restored);
+    }
+
     /// History is lost: list again, at once the first time, and with a backoff when it happens again and again.
     fn refill(&mut self, why: Refill) {
-        if why == Refill::Restored
-            && let Bridge::Asked(from) = &mut self.machine.bridge
-        {
-            // A version of a past that was undone means nothing, even where it seems to fit.
-            *from = None;
-        }
         self.note(Note::Refill(why));
         self.settled();
         self.machine.refills = self.machine.refills.saturating_add(1);

@@ -1,4 +1,4 @@
-//! The machine, with a real cache and a modelled bridge, against a modelled API server that cuts, forgets, refuses and is restored to the past.
+//! The machine, with a real cache and two modelled seats, against a modelled API server that cuts, forgets, refuses and is restored to the past.
 
 use proptest::prelude::*;
 
@@ -23,14 +23,16 @@ enum Action {
     Streams(bool),
     /// The store is restored to the past; then things settle, for nobody could tell later.
     Restore(u64),
-    Attach(From),
-    Detach,
+    Attach(Seat, From),
+    Detach(Seat),
 }
+
+const SEATS: [Seat; 2] = [Seat::Bridge, Seat::Notifier];
 
 #[derive(Debug, Clone)]
 enum From {
     Nothing,
-    /// Where the bridge was.
+    /// Where it was.
     There,
     /// A little before, as after a crash.
     Before(u64),
@@ -92,15 +94,15 @@ impl Server {
     }
 }
 
-/// A bridge that notes what it was told.
+/// One with a seat, that notes what it was told.
 #[derive(Default)]
 struct Told {
     attached: bool,
     /// Absent until it has told something.
     position: Option<u64>,
     present: BTreeSet<ByKey>,
-    /// Whether there is a reason to list everything.
-    excused: bool,
+    /// Whether the store was restored to the past since it was last told everything.
+    undone: bool,
 }
 
 struct World {
@@ -109,7 +111,7 @@ struct World {
     server: Server,
     flight: Flight,
     cache: Cache,
-    bridge: Told,
+    seats: BTreeMap<Seat, Told>,
 }
 
 impl World {
@@ -121,7 +123,7 @@ impl World {
             server: Server { version: 1, log: Vec::new(), forgotten: 0, streams: true, refuse: false },
             flight: Flight::Nothing,
             cache: Cache::default(),
-            bridge: Told::default(),
+            seats: SEATS.map(|seat| (seat, Told::default())).into(),
         }
     }
 
@@ -137,34 +139,35 @@ impl World {
                 }
                 Effect::Lose(_) => panic!("the kind is always there, and fits"),
                 Effect::Bookmark(version) => self.cache.bookmark(version),
-                Effect::Tell(feed) => self.tell(feed),
+                Effect::Tell(seat, feed) => self.tell(seat, feed),
                 Effect::Note(_) => {}
             }
         }
     }
 
-    fn tell(&mut self, feed: Feed) {
-        assert!(self.bridge.attached, "nobody is there to be told");
+    fn tell(&mut self, seat: Seat, feed: Feed) {
+        let (server, told) = (&self.server, self.seats.get_mut(&seat).unwrap());
+        assert!(told.attached, "nobody is there to be told");
         match feed {
             Feed::Delta(delta) => {
                 let version = delta.entity.version.0;
-                let position = self.bridge.position.expect("a bridge without a position is told everything first");
-                assert_eq!(self.server.between(position, version), [version], "the very next change behind {position}");
-                self.bridge.position = Some(version);
-                collect(&mut self.bridge.present, delta);
+                let position = told.position.expect("one without a position is told everything first");
+                assert_eq!(server.between(position, version), [version], "the very next change behind {position}");
+                told.position = Some(version);
+                collect(&mut told.present, delta);
             }
             Feed::Bookmark(version) => {
-                let position = self.bridge.position.expect("a bridge without a position is told everything first");
-                assert!(version.0 > position && self.server.between(position, version.0).is_empty());
-                self.bridge.position = Some(version.0);
+                let position = told.position.expect("one without a position is told everything first");
+                assert!(version.0 > position && server.between(position, version.0).is_empty());
+                told.position = Some(version.0);
             }
             Feed::Relisted { version, entities } => {
-                assert!(self.bridge.excused, "everything is told again for no reason");
-                // The list may have been made before history was forgotten.
-                self.bridge.excused = version.0 < self.server.forgotten;
-                assert_eq!(entities, self.server.state_at(version.0));
-                self.bridge.position = Some(version.0);
-                self.bridge.present = entities.into_iter().map(ByKey).collect();
+                let lost = told.position.is_none_or(|position| position < server.forgotten);
+                assert!(lost || told.undone, "everything is told again for no reason");
+                told.undone = false;
+                assert_eq!(entities, server.state_at(version.0));
+                told.position = Some(version.0);
+                told.present = entities.into_iter().map(ByKey).collect();
             }
         }
     }
@@ -251,10 +254,7 @@ impl World {
             Action::Elsewhere => self.server.version += 1,
             Action::Go(steps) => (0..steps).for_each(|_| self.go()),
             Action::Cut => self.cut(),
-            Action::Compact => {
-                self.server.forgotten = self.server.version;
-                self.bridge.excused = true;
-            }
+            Action::Compact => self.server.forgotten = self.server.version,
             Action::Refuse => self.server.refuse = true,
             Action::Streams(on) => self.server.streams = on,
             Action::Restore(back) => {
@@ -262,35 +262,38 @@ impl World {
                 let version = self.server.version;
                 self.server.log.retain(|delta| delta.entity.version.0 <= version);
                 self.server.forgotten = self.server.forgotten.min(version);
-                self.bridge.excused = true;
+                self.seats.values_mut().for_each(|told| told.undone = true);
                 self.cut();
-                if !self.bridge.attached {
-                    self.attach(&From::There);
+                for seat in SEATS {
+                    if !self.seats[&seat].attached {
+                        self.attach(seat, &From::There);
+                    }
                 }
                 self.settle();
+                self.seats.values_mut().for_each(|told| told.undone = false);
             }
-            Action::Attach(from) => self.attach(&from),
-            Action::Detach => {
-                self.bridge.attached = false;
-                self.input(Input::Detach);
+            Action::Attach(seat, from) => self.attach(seat, &from),
+            Action::Detach(seat) => {
+                self.seats.get_mut(&seat).unwrap().attached = false;
+                self.input(Input::Detach { seat });
             }
         }
     }
 
-    fn attach(&mut self, from: &From) {
+    fn attach(&mut self, seat: Seat, from: &From) {
+        let (server, told) = (&self.server, self.seats.get_mut(&seat).unwrap());
         // What it told after its position is forgotten with the process, and told again.
         let back = if let From::Before(back) = from { *back } else { 0 };
-        self.bridge.position = match from {
+        told.position = match from {
             From::Nothing => None,
-            From::There | From::Before(_) => self.bridge.position.map(|position| position.saturating_sub(back).max(1)),
+            From::There | From::Before(_) => told.position.map(|position| position.saturating_sub(back).max(1)),
         };
-        self.bridge.excused |= self.bridge.position.is_none_or(|position| position < self.server.forgotten);
-        self.bridge.present = match self.bridge.position {
-            Some(position) if !self.bridge.excused => self.server.state_at(position).into_iter().map(ByKey).collect(),
-            _ => std::mem::take(&mut self.bridge.present),
-        };
-        self.bridge.attached = true;
-        self.input(Input::Attach { from: self.bridge.position.map(Version) });
+        if let Some(position) = told.position.filter(|position| *position <= server.version) {
+            told.present = server.state_at(position).into_iter().map(ByKey).collect();
+        }
+        told.attached = true;
+        let from = told.position.map(Version);
+        self.input(Input::Attach { seat, from });
     }
 
     fn cut(&mut self) {
@@ -305,18 +308,18 @@ impl World {
         let newest = Version(self.server.version);
         for _ in 0..1000 {
             let told = self.cache.version() == newest
-                && (!self.bridge.attached || self.bridge.position == Some(newest.0))
-                && matches!(self.flight, Flight::Watching(..));
+                && self.seats.values().all(|told| !told.attached || told.position == Some(newest.0))
+                && matches!(&self.flight, Flight::Watching(first, _) if first.is_empty());
             if told {
                 return;
             }
             self.go();
         }
         panic!(
-            "does not settle: {:?}, cache at {}, bridge at {:?}",
+            "does not settle: {:?}, cache at {}, seats at {:?}",
             self.machine,
             self.cache.version(),
-            self.bridge.position
+            self.seats.values().map(|told| told.position).collect::<Vec<_>>()
         );
     }
 }
@@ -327,6 +330,7 @@ fn action() -> impl Strategy<Value = Action> {
         3 => Just(From::There),
         2 => (1..6u64).prop_map(From::Before),
     ];
+    let seat = || prop::sample::select(SEATS.to_vec());
     prop_oneof![
         6 => (0..4usize).prop_map(Action::Write),
         3 => (0..4usize).prop_map(Action::Delete),
@@ -337,28 +341,32 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Refuse),
         1 => any::<bool>().prop_map(Action::Streams),
         1 => (1..10u64).prop_map(Action::Restore),
-        2 => from.prop_map(Action::Attach),
-        1 => Just(Action::Detach),
+        3 => (seat(), from).prop_map(|(seat, from)| Action::Attach(seat, from)),
+        1 => seat().prop_map(Action::Detach),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn cache_and_bridge_come_to_the_server_s_state_and_the_bridge_misses_and_repeats_nothing(
+    fn cache_and_seats_come_to_the_server_s_state_and_no_seat_misses_or_repeats_anything_whatever_the_others_do(
         actions in proptest::collection::vec(action(), 0..60)
     ) {
         let mut world = World::new();
         for action in actions {
             world.act(action);
         }
-        world.attach(&From::There);
+        for seat in SEATS {
+            world.attach(seat, &From::There);
+        }
         world.settle();
         let present = world.server.state_at(world.server.version);
         prop_assert_eq!(world.cache.len(), present.len());
         for entity in &present {
             prop_assert_eq!(world.cache.find(&entity.key), Some(entity));
         }
-        prop_assert_eq!(entities(world.bridge.present), present);
+        for told in world.seats.into_values() {
+            prop_assert_eq!(&entities(told.present), &present);
+        }
     }
 }

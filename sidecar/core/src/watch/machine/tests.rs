@@ -84,7 +84,7 @@ impl Bench {
     }
 
     fn attach(&mut self, from: Option<u64>) -> Vec<Effect> {
-        self.step(Input::Attach { from: from.map(Version) })
+        self.step(Input::Attach { seat: Seat::Bridge, from: from.map(Version) })
     }
 }
 
@@ -94,7 +94,7 @@ fn failed(failures: u32, reason: &str, wait: u64) -> Effect {
 
 fn relisted(version: u64, items: &[(&str, u64)]) -> Effect {
     let entities = items.iter().map(|(id, version)| state(id, &format!("uid-{id}"), *version)).collect();
-    Effect::Tell(Feed::Relisted { version: Version(version), entities })
+    Effect::Tell(Seat::Bridge, Feed::Relisted { version: Version(version), entities })
 }
 
 fn fill(version: u64, items: &[(&str, u64)]) -> Effect {
@@ -359,15 +359,18 @@ fn a_bridge_gets_what_it_has_not_told_and_the_cache_nothing_twice() {
     assert_eq!(bench.attach(Some(8)), [PROBE]);
     assert_eq!(bench.step(page(13, &[], None)), [watch(8)]);
     let replayed = delta(Change::Added, "b", 10);
-    assert_eq!(bench.step(line(Change::Added, "b", 10)), [Effect::Tell(Feed::Delta(replayed))]);
+    assert_eq!(bench.step(line(Change::Added, "b", 10)), [Effect::Tell(Seat::Bridge, Feed::Delta(replayed))]);
     let replayed = delta(Change::Modified, "a", 12);
-    assert_eq!(bench.step(line(Change::Modified, "a", 12)), [Effect::Tell(Feed::Delta(replayed))]);
+    assert_eq!(bench.step(line(Change::Modified, "a", 12)), [Effect::Tell(Seat::Bridge, Feed::Delta(replayed))]);
     let new = delta(Change::Added, "c", 13);
     assert_eq!(
         bench.step(line(Change::Added, "c", 13)),
-        [Effect::Observe(new.clone()), Effect::Tell(Feed::Delta(new))]
+        [Effect::Observe(new.clone()), Effect::Tell(Seat::Bridge, Feed::Delta(new))]
     );
-    assert_eq!(bench.step(bookmark(14)), [Effect::Bookmark(Version(14)), Effect::Tell(Feed::Bookmark(Version(14)))]);
+    assert_eq!(
+        bench.step(bookmark(14)),
+        [Effect::Bookmark(Version(14)), Effect::Tell(Seat::Bridge, Feed::Bookmark(Version(14)))]
+    );
     // Cut while it replays: on from where the bridge is, not the cache.
     bench.attach(Some(9));
     bench.step(page(14, &[], None));
@@ -385,7 +388,7 @@ fn a_bridge_that_is_ahead_of_the_watch_is_not_told_twice() {
     assert_eq!(bench.step(line(Change::Added, "b", 12)), [Effect::Observe(known)]);
     let new = delta(Change::Added, "c", 13);
     let effects = bench.step(line(Change::Added, "c", 13));
-    assert_eq!(effects, [Effect::Observe(new.clone()), Effect::Tell(Feed::Delta(new))]);
+    assert_eq!(effects, [Effect::Observe(new.clone()), Effect::Tell(Seat::Bridge, Feed::Delta(new))]);
 }
 
 #[test]
@@ -439,10 +442,60 @@ fn a_bridge_that_comes_while_the_watch_waits_is_served_when_it_is_open_again() {
     assert_eq!(bench.attach(Some(7)), [], "another one instead");
     assert_eq!(bench.step(page(10, &[], None)), [Effect::Note(Note::Recovered), watch(7)]);
     let told = delta(Change::Added, "b", 8);
-    assert_eq!(bench.step(line(Change::Added, "b", 8)), [Effect::Tell(Feed::Delta(told))]);
-    assert_eq!(bench.step(Input::Detach), []);
+    assert_eq!(bench.step(line(Change::Added, "b", 8)), [Effect::Tell(Seat::Bridge, Feed::Delta(told))]);
+    assert_eq!(bench.step(Input::Detach { seat: Seat::Bridge }), []);
     assert_eq!(bench.step(line(Change::Added, "c", 9)), []);
     assert_eq!(bench.step(line(Change::Added, "d", 11)), [Effect::Observe(delta(Change::Added, "d", 11))]);
+}
+
+const NOTIFIER: Seat = Seat::Notifier;
+
+#[test]
+fn a_second_seat_gets_what_it_has_not_told_and_the_first_nothing_twice() {
+    let mut bench = Bench::following();
+    bench.attach(Some(10));
+    assert_eq!(bench.step(page(12, &[], None)), [watch(10)]);
+    bench.step(line(Change::Added, "b", 12));
+    assert_eq!(bench.step(Input::Attach { seat: NOTIFIER, from: Some(Version(4)) }), [PROBE]);
+    assert_eq!(bench.step(page(12, &[], None)), [watch(4)]);
+    let missed = || Feed::Delta(delta(Change::Added, "a", 5));
+    assert_eq!(bench.step(line(Change::Added, "a", 5)), [Effect::Tell(NOTIFIER, missed())]);
+    bench.step(line(Change::Added, "b", 12));
+    let new = delta(Change::Added, "c", 13);
+    let told = |seat| Effect::Tell(seat, Feed::Delta(delta(Change::Added, "c", 13)));
+    assert_eq!(bench.step(line(Change::Added, "c", 13)), [Effect::Observe(new), told(Seat::Bridge), told(NOTIFIER)]);
+    // And one that goes leaves the other as it is.
+    bench.step(Input::Detach { seat: Seat::Bridge });
+    let told = Effect::Tell(NOTIFIER, Feed::Bookmark(Version(15)));
+    assert_eq!(bench.step(bookmark(15)), [Effect::Bookmark(Version(15)), told]);
+}
+
+#[test]
+fn a_seat_whose_history_is_gone_or_that_has_none_does_not_have_the_other_told_everything() {
+    let everything = |version| Effect::Tell(NOTIFIER, Feed::Relisted { version: Version(version), entities: vec![] });
+    for from in [Some(Version(2)), None, Some(Version(99))] {
+        let mut bench = Bench::following();
+        bench.attach(Some(10));
+        bench.step(page(10, &[], None));
+        bench.step(Input::Attach { seat: NOTIFIER, from });
+        if from.is_some() {
+            bench.step(page(11, &[], None));
+        }
+        if from == Some(Version(2)) {
+            bench.step(Input::Line(WatchLine::Error { code: 410, message: "Expired".into(), retry_after: None }));
+        }
+        assert_eq!(bench.step(end_of_list(12)), [fill(12, &[]), everything(12), watch(10)], "{from:?}");
+        let missed = Effect::Tell(Seat::Bridge, Feed::Delta(delta(Change::Added, "b", 11)));
+        assert_eq!(bench.step(line(Change::Added, "b", 11)), [missed]);
+        // If history behind the other one is gone too, that shows now.
+        let gone = Input::Line(WatchLine::Error { code: 410, message: "Expired".into(), retry_after: None });
+        if !bench.step(gone).contains(&stream()) {
+            assert_eq!(bench.due(), [stream()]);
+        }
+        let told = |seat| Effect::Tell(seat, Feed::Relisted { version: Version(20), entities: vec![] });
+        let expected = [fill(20, &[]), told(Seat::Bridge), watch(12)];
+        assert_eq!(bench.step(end_of_list(20)), expected, "the notifier was told everything up to 12 {from:?}");
+    }
 }
 
 #[test]
