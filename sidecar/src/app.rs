@@ -8,7 +8,9 @@ mod cache_metrics;
 mod discover;
 mod fault;
 mod lead;
+mod reconcile;
 mod source;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,22 +23,27 @@ use runtime::kubernetes::{self, Connection};
 use runtime::readiness::{Need, Readiness};
 use runtime::shutdown::Shutdown;
 use runtime::tasks::{Stage, Tasks};
+use sidecar_core::health::Standing;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, BridgeError};
 use crate::budget;
 use crate::config::{Config, KafkaConfig, KindConfig, Namespace, Namespaces, Source};
+use crate::events::{self, Events};
+use crate::hooks::Hooks;
 use crate::http::{Access, Api, Server, Token};
 use crate::informer::{self, Attachments, Informer};
 use crate::kinds::Kinds;
 use crate::leases::{self, Identity, Leadership};
+use crate::reconciler;
 use crate::store::{Store, Wanted};
 use cache_metrics::CacheMetrics;
 use discover::{Discover, Found, Scope};
 pub use fault::AppError;
 use lead::{KeepLater, Leading};
 use source::{FillLater, WatchWhileLeading};
+use telling::TellOwner;
 
 /// For each of the stages of a shutdown; the two that have work to finish stay within a pod's usual 30 seconds of grace.
 const DRAIN: Duration = Duration::from_secs(14);
@@ -63,6 +70,10 @@ struct Parts {
     leases: leases::Metrics,
     identity: Identity,
     budgets: budget::Metrics,
+    events: Events,
+    hooks: Hooks,
+    health: watch::Receiver<Standing>,
+    reconcilers: reconciler::Metrics,
 }
 
 impl App {
@@ -88,7 +99,13 @@ impl App {
             let wanted = wanted(kind);
             format!("{} of {}", wanted.kind, wanted.api_version())
         })));
+        let told = events::Metrics::register(&mut registry);
+        let (events, writer) = telling::events(&config, environment, &connection, told);
         let parts = Parts {
+            events: events.clone(),
+            hooks: Hooks::new(config.app.clone(), crate::hooks::Metrics::register(&mut registry)),
+            health: watch::channel(Standing::Up).1,
+            reconcilers: reconciler::Metrics::register(&mut registry),
             informers: informer::Metrics::register(&mut registry),
             bridges: bridge::Metrics::register(&mut registry),
             sources: bridge::source::Metrics::register(&mut registry),
@@ -110,7 +127,9 @@ impl App {
         for (index, kind) in parts.config.kinds.iter().enumerate() {
             parts.kind(index, kind, &mut tasks);
         }
-        tasks.spawn(Stage::Work, "budgets", |stop| budget::look(Arc::clone(&parts.kinds), stop));
+        tasks.spawn(Stage::Work, "budgets", |stop| budget::look(Arc::clone(&parts.kinds), events, stop));
+        // Its last Events are those of work that ends.
+        tasks.spawn(Stage::Plumbing, "Kubernetes Events", |stop| writer.run(stop));
         let admin = AdminServer::bind(admin_address, readiness, registry).await?;
         let admin_address = admin.address();
         tasks.spawn(Stage::Plumbing, "admin server", |stop| admin.run(stop));
@@ -183,6 +202,14 @@ impl Parts {
                 let finding_kind = finding.clone();
                 // It must outlive the work that rests on it, and hands over when that has ended.
                 tasks.spawn(Stage::Plumbing, format!("lease {title}"), |stop| keeper.run(finding_kind, stop));
+                let teller = TellOwner {
+                    events: self.events.clone(),
+                    leadership: leadership.clone(),
+                    home: self.connection.namespace.clone(),
+                    place,
+                };
+                let finding_kind = finding.clone();
+                tasks.spawn(Stage::Work, format!("owner {title}"), |stop| teller.run(finding_kind, stop));
             }
             let Some(kafka) = broadcast else { continue };
             let bridge = BroadcastLater {
@@ -194,6 +221,8 @@ impl Parts {
                 metrics: self.bridges.clone(),
                 place,
                 leadership,
+                events: self.events.clone(),
+                home: self.connection.namespace.clone(),
             };
             let finding_kind = finding.clone();
             tasks.spawn(Stage::Work, format!("bridge {title}"), |stop| bridge.run(finding_kind, stop));
@@ -204,6 +233,7 @@ impl Parts {
             kinds: Arc::clone(&self.kinds),
             index,
             budget: kind.budget,
+            reconciled: kind.hooks.reconcile.is_some(),
             budgets: self.budgets.clone(),
             scopes,
             waiting,
@@ -274,13 +304,17 @@ struct BroadcastLater {
     metrics: bridge::Metrics,
     place: usize,
     leadership: Leadership,
+    events: Events,
+    home: String,
 }
 
 impl BroadcastLater {
     async fn run(self, finding: watch::Receiver<Option<Found>>, stop: CancellationToken) -> Result<(), BridgeError> {
         let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
         let topic = self.topic.unwrap_or_else(|| contract::names::topic(&kind.group, &kind.plural));
+        let about = telling::lease(&kind, view.namespace().map(|namespace| &**namespace), &self.home);
         let setting = bridge::Setting {
+            teller: bridge::Teller::new(self.events, about),
             kafka: self.kafka,
             cluster: self.cluster,
             kind,

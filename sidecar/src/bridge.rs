@@ -9,6 +9,7 @@ mod producer;
 mod reader;
 mod secrets;
 pub mod source;
+mod teller;
 mod term;
 mod token;
 mod topics;
@@ -36,6 +37,7 @@ use crate::leases;
 use client::Clients;
 use metrics::Labels;
 pub use metrics::Metrics;
+pub use teller::Teller;
 use term::Permit;
 pub use term::run;
 use topics::Sizes;
@@ -112,6 +114,8 @@ pub struct Setting {
     pub part: Part,
     /// Shared by all bridges.
     pub metrics: Metrics,
+    /// Where what people should know is told.
+    pub teller: Teller,
 }
 
 /// One term's broadcast, ready to run.
@@ -121,6 +125,7 @@ struct Bridge {
     informer: AttachHandle,
     part: Part,
     metrics: Metrics,
+    teller: Teller,
     labels: Labels,
     away: String,
     queue_bytes: usize,
@@ -132,7 +137,7 @@ impl Bridge {
     /// # Errors
     /// [`BridgeError::Property`], which is a fault of the configuration.
     fn new(setting: Setting, permit: Permit) -> Result<Self, BridgeError> {
-        let Setting { kafka, cluster, kind, namespace, topic, informer, part, metrics } = setting;
+        let Setting { kafka, cluster, kind, namespace, topic, informer, part, metrics, teller } = setting;
         let scope = namespace.unwrap_or_else(|| "*".to_owned());
         let identity = identity(&cluster, &scope, &kind);
         let (sender, reports) = mpsc::channel(REPORTS);
@@ -154,7 +159,7 @@ impl Bridge {
             "no broker answers in time at {}; changes wait and are sent when Kafka is back",
             brokers.map_or("?", String::as_str)
         );
-        Ok(Self { worker, reports, informer, part, metrics, labels, away, queue_bytes: kafka.queue_bytes })
+        Ok(Self { worker, reports, informer, part, metrics, teller, labels, away, queue_bytes: kafka.queue_bytes })
     }
 
     /// Broadcasts until `stop`; then sends what waits, for a bounded time, and ends. Without the Lease it ends at once.
@@ -162,7 +167,7 @@ impl Bridge {
     /// # Errors
     /// When the informer or the thread for Kafka calls ended without being asked. Kafka being away is no error.
     async fn run(self, stop: CancellationToken) -> Result<(), BridgeError> {
-        let Self { worker, reports, informer, part, metrics, labels, away, queue_bytes } = self;
+        let Self { worker, reports, informer, part, metrics, teller, labels, away, queue_bytes } = self;
         let abandon = worker.stop.clone();
         let identity = worker.identity.clone();
         let (jobs, todo) = blocking::channel();
@@ -179,6 +184,7 @@ impl Bridge {
             informer,
             part,
             metrics,
+            teller,
             labels,
             away,
             remark: None,
@@ -213,6 +219,7 @@ struct Broadcast {
     informer: AttachHandle,
     part: Part,
     metrics: Metrics,
+    teller: Teller,
     labels: Labels,
     /// What is said while Kafka is away.
     away: String,
@@ -373,19 +380,21 @@ impl Broadcast {
     }
 
     /// Says that all is well, and what there is to say all the same.
-    fn up(&self) {
+    fn up(&mut self) {
         match &self.remark {
             Some(remark) => self.part.up_with(remark.clone()),
             None => self.part.up(),
         }
         self.metrics.trouble(&self.labels, self.remark.as_ref().map(|_| Cause::Partitions));
+        self.teller.well(self.remark.as_deref());
     }
 
     /// Says what is wrong. Kafka being away shows itself in many ways: people are told once, in the same words.
-    fn down(&self, cause: Cause, detail: String) {
+    fn down(&mut self, cause: Cause, detail: String) {
         if cause != Cause::Stopped {
             self.metrics.trouble(&self.labels, Some(cause));
         }
+        self.teller.wrong(cause, &detail);
         match cause {
             Cause::Away => self.part.down(self.away.clone()),
             Cause::Stopped => {}

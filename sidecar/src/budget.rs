@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use sidecar_core::budget::{Alarm, Bound, Budget, Level, Limits, Refusal, Usage};
+use sidecar_core::recorder::{Action, Note, Reason};
 use tokio_util::sync::CancellationToken;
 
+use crate::events::Events;
 use crate::kinds::{Kinds, Served};
 pub use metrics::Metrics;
 
@@ -75,15 +77,21 @@ impl Keeper {
     }
 
     /// Tells when little is left of entities or bytes. Writes come back by themselves.
-    fn look(&self, served: &Served) {
+    fn look(&self, served: &Served, events: &Events) {
         for (bound, used, limit) in self.used(served).into_iter().filter(|(bound, ..)| *bound != Bound::Writes) {
             let level = self.alarms.lock().entry(bound).or_default().look(used / limit);
             let (kind, bound) = (&served.full_name, bound.setting());
             match level {
-                Some(Level::Fine) => tracing::info!(kind, bound, used, limit, "the budget has room again"),
+                Some(Level::Fine) => {
+                    tracing::info!(kind, bound, used, limit, "the budget has room again");
+                    let text = format!("the budget of {kind} has room for {bound} again");
+                    events.tell_own(Note::normal(Reason::BudgetRestored, Action::Count, text));
+                }
                 Some(level) => {
                     let over = level.per_cent();
                     tracing::warn!(kind, bound, used, limit, "more than {over} % of the budget is used");
+                    let text = format!("more than {over} % of the budget of {kind} is used: {used} of {limit} {bound}");
+                    events.tell_own(Note::warning(Reason::BudgetLow, Action::Count, text));
                 }
                 None => {}
             }
@@ -99,11 +107,11 @@ impl Keeper {
 ///
 /// # Errors
 /// Never.
-pub async fn look(kinds: Arc<Kinds>, stop: CancellationToken) -> Result<(), Infallible> {
+pub async fn look(kinds: Arc<Kinds>, events: Events, stop: CancellationToken) -> Result<(), Infallible> {
     while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
         for served in kinds.served() {
             if let Some(keeper) = &served.budget {
-                keeper.look(served);
+                keeper.look(served, &events);
             }
         }
     }

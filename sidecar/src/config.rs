@@ -9,6 +9,7 @@ mod quantity;
 mod raw;
 mod reference;
 mod sources;
+mod tracing;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ pub use hooks::{
     OnFailure, ReconcileConfig, Reference, Writers,
 };
 pub use reference::reference;
+pub use tracing::{Collector, PodConfig, TracingConfig};
 
 /// The settings, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,10 @@ pub struct Config {
     pub kafka: Option<KafkaConfig>,
     /// How leaders are elected.
     pub lease: LeaseConfig,
+    /// The sidecar's pod, where that is told.
+    pub pod: Option<PodConfig>,
+    /// Absent: nothing is traced.
+    pub tracing: Option<TracingConfig>,
     /// At least one.
     pub kinds: Vec<KindConfig>,
 }

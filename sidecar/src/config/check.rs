@@ -1,6 +1,7 @@
 //! From what is written to what can be used: every rule on a setting's value stands here.
 
 mod hooks;
+mod tracing;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -70,6 +71,8 @@ pub(super) fn check(merged: Merged) -> Result<Config, ConfigError> {
         kubeconfig: raw.kubeconfig.clone(),
         kafka,
         lease: check_lease(&raw.lease, &wrong)?,
+        pod: tracing::pod(&raw, &wrong)?,
+        tracing: tracing::tracing(&raw, &wrong)?,
         kinds: check_kinds(&raw, &wrong)?,
     })
 }

@@ -1,6 +1,7 @@
 //! The settings as written: names, types, defaults and the one description that `--help` and `docs/configuration.md` show.
 
 pub(super) mod hooks;
+pub(super) mod tracing;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +12,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use hooks::{RawHooks, RawReference};
+use tracing::{RawPod, RawTracing};
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -26,6 +28,8 @@ pub(super) struct RawConfig {
     pub(super) kubeconfig: Option<PathBuf>,
     pub(super) kafka: Option<RawKafka>,
     pub(super) lease: RawLease,
+    pub(super) pod: RawPod,
+    pub(super) tracing: RawTracing,
     /// Kinds to serve, at least one.
     pub(super) kinds: Vec<RawKind>,
 }
@@ -249,6 +253,8 @@ impl Default for RawConfig {
             kubeconfig: None,
             kafka: None,
             lease: RawLease::default(),
+            pod: RawPod::default(),
+            tracing: RawTracing::default(),
             kinds: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Settings from file, environment and flags: which wins, and what each fault is told as.
 
 mod hooks;
+mod tracing;
 
 use super::*;
 
