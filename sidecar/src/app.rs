@@ -23,7 +23,6 @@ use runtime::kubernetes::{self, Connection};
 use runtime::readiness::{Need, Readiness};
 use runtime::shutdown::Shutdown;
 use runtime::tasks::{Stage, Tasks};
-use sidecar_core::health::Standing;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -72,7 +71,6 @@ struct Parts {
     budgets: budget::Metrics,
     events: Events,
     hooks: Hooks,
-    health: watch::Receiver<Standing>,
     reconcilers: reconciler::Metrics,
 }
 
@@ -101,10 +99,11 @@ impl App {
         })));
         let told = events::Metrics::register(&mut registry);
         let (events, writer) = telling::events(&config, environment, &connection, told);
+        let (hooks, prober) = Hooks::new(config.app.clone(), crate::hooks::Metrics::register(&mut registry));
+        prober.register(&mut registry);
         let parts = Parts {
             events: events.clone(),
-            hooks: Hooks::new(config.app.clone(), crate::hooks::Metrics::register(&mut registry)),
-            health: watch::channel(Standing::Up).1,
+            hooks,
             reconcilers: reconciler::Metrics::register(&mut registry),
             informers: informer::Metrics::register(&mut registry),
             bridges: bridge::Metrics::register(&mut registry),
@@ -128,6 +127,10 @@ impl App {
             parts.kind(index, kind, &mut tasks);
         }
         tasks.spawn(Stage::Work, "budgets", |stop| budget::look(Arc::clone(&parts.kinds), events, stop));
+        if parts.config.kinds.iter().any(|kind| kind.hooks.works()) {
+            let (part, events) = (parts.readiness.part("app", Need::Reported), parts.events.clone());
+            tasks.spawn(Stage::Work, "app's health", |stop| prober.run(part, move |note| events.tell_own(note), stop));
+        }
         // Its last Events are those of work that ends.
         tasks.spawn(Stage::Plumbing, "Kubernetes Events", |stop| writer.run(stop));
         let admin = AdminServer::bind(admin_address, readiness, registry).await?;
@@ -170,7 +173,7 @@ impl Parts {
                 place,
             };
             let broadcast = self.config.kafka.clone().filter(|_| kind.owned);
-            let (announcers, Leading { whole: leadership, .. }) = lead::ends(kind.shards);
+            let (announcers, Leading { whole: leadership, shards }) = lead::ends(kind.shards);
             let finding_kind = finding.clone();
             match self.config.kafka.clone().filter(|_| kind.source == Source::Kafka) {
                 None => {
@@ -190,11 +193,13 @@ impl Parts {
                     }
                 }
             }
-            if lead::is_needed(kind, broadcast.is_some()) {
+            let purpose = lead::purpose(kind, self.config.app.name.as_deref(), broadcast.is_some());
+            if let Some(purpose) = purpose {
                 let keeper = KeepLater {
                     connection: self.connection.clone(),
                     identity: self.identity.clone(),
                     announcers,
+                    purpose,
                     part: self.readiness.part(format!("lease {title}"), Need::Reported),
                     metrics: self.leases.clone(),
                     place,
@@ -211,6 +216,7 @@ impl Parts {
                 let finding_kind = finding.clone();
                 tasks.spawn(Stage::Work, format!("owner {title}"), |stop| teller.run(finding_kind, stop));
             }
+            self.reconcilers((index, kind), (place, &title), shards, &finding, tasks);
             let Some(kafka) = broadcast else { continue };
             let bridge = BroadcastLater {
                 kafka,

@@ -278,9 +278,11 @@ impl Follower {
     fn open(&self, request: &Request) -> Flight {
         self.metrics.request(&self.kind, request);
         let path = resource::collection(&self.kind, self.view.namespace().map(|namespace| &**namespace));
+        // Only ours: names and values of labels need no escaping.
+        let selected = self.view.selector().map_or_else(String::new, |selector| format!("&labelSelector={selector}"));
         let built = HttpRequest::builder()
             .method(Method::GET)
-            .uri(format!("{path}?{}", request.query()))
+            .uri(format!("{path}?{}{selected}", request.query()))
             .header(ACCEPT, "application/json")
             .body(Body::empty());
         let client = self.client.clone();

@@ -216,11 +216,7 @@ impl Session {
                 },
                 () = until(wake) => {}
                 () = tick(&mut again) => self.sweep = Some(None),
-                changed = health.changed(), if !stopping => match changed {
-                    Ok(()) => self.notice(*health.borrow_and_update()),
-                    // Who looks after the app ends with the process.
-                    Err(_) => deadline = Some(tokio::time::Instant::now() + DRAIN),
-                },
+                () = changed(&mut health) => self.notice(*health.borrow_and_update()),
                 () = stop.cancelled(), if !stopping => deadline = Some(tokio::time::Instant::now() + DRAIN),
                 () = at(deadline) => return,
             }
@@ -298,6 +294,13 @@ impl Session {
             }
             None => {}
         }
+    }
+}
+
+async fn changed(health: &mut watch::Receiver<Standing>) {
+    // Who looks after the app ends with the process.
+    if health.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
