@@ -116,23 +116,75 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     text
 }
 
-/// Writes `target/bench/NAME.json`, and with `write` the section NAME of docs/benchmarks.md.
+/// What becomes of a section of docs/benchmarks.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// It stays.
+    No,
+    /// It becomes these figures.
+    All,
+    /// Rows of the same figures are replaced, others stay, new ones follow.
+    Part,
+}
+
+/// Writes `target/bench/NAME.json`, and the section NAME of docs/benchmarks.md as is wanted.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub(crate) fn keep(root: &Path, name: &str, figures: &[Figure], write: bool) -> anyhow::Result<()> {
+pub(crate) fn keep(root: &Path, name: &str, figures: &[Figure], write: Write) -> anyhow::Result<()> {
     let folder = root.join("target/bench");
     std::fs::create_dir_all(&folder)?;
     let json = serde_json::to_string_pretty(&serde_json::json!({"figures": figures}))?;
     std::fs::write(folder.join(format!("{name}.json")), json)?;
-    if !write {
+    if write == Write::No {
         return Ok(());
     }
     let file = root.join("docs/benchmarks.md");
     let page = std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
     let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
     let (before, rest) = page.split_once(&begin).with_context(|| format!("{} has no {begin}", file.display()))?;
-    let (_, after) = rest.split_once(&end).with_context(|| format!("{} has no {end}", file.display()))?;
-    std::fs::write(&file, format!("{before}{begin}\n{}{end}{after}", table(figures)))?;
+    let (section, after) = rest.split_once(&end).with_context(|| format!("{} has no {end}", file.display()))?;
+    let now = table(figures);
+    let now = if write == Write::Part { merged(section.trim_start(), &now) } else { now };
+    std::fs::write(&file, format!("{before}{begin}\n{now}{end}{after}"))?;
     Ok(())
+}
+
+/// The table `old` with the rows of `new` in their places.
+fn merged(old: &str, new: &str) -> String {
+    let mut rows: Vec<&str> = old.lines().collect();
+    for row in new.lines() {
+        match rows.iter_mut().find(|old| what(old) == what(row)) {
+            Some(old) => *old = row,
+            None => rows.push(row),
+        }
+    }
+    rows.iter().map(|row| format!("{row}\n")).collect()
+}
+
+/// What a row is of: its figure, and what that is held against.
+fn what(row: &str) -> (&str, &str) {
+    let cell = |number| row.split('|').nth(number).unwrap_or_default().trim();
+    (cell(1), cell(3).split(':').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_figures_takes_the_place_of_the_same_ones() {
+        let first = [
+            Figure::alone("one", 1.0, "ms", Goal::None),
+            Figure::against("two", &[1.0], "1/s", "a", &[2.0], Goal::None),
+            Figure::against("two", &[1.0], "1/s", "b", &[2.0], Goal::None),
+        ];
+        let second = [
+            Figure::against("two", &[3.0], "1/s", "b", &[4.0], Goal::None),
+            Figure::alone("three", 5.0, "ms", Goal::None),
+        ];
+        let whole = [first[0].clone(), first[1].clone(), second[0].clone(), second[1].clone()];
+        assert_eq!(merged(&table(&first), &table(&second)), table(&whole));
+        assert_eq!(merged("", &table(&first)), table(&first));
+    }
 }

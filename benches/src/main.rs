@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark talks to a person at a terminal")]
 
 mod api;
+mod bridge;
 mod figures;
 mod first_list;
 mod lists;
@@ -20,7 +21,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use api::Part;
-use figures::Figure;
+use figures::{Figure, Write};
 use memory::Many;
 use reference::Fixed;
 
@@ -58,6 +59,20 @@ enum What {
         #[command(flatten)]
         many: Many,
     },
+    /// The broadcast to Kafka: latency, catching up, what it costs the API server, memory.
+    Bridge {
+        /// Also write the table to docs/benchmarks.md.
+        #[arg(long)]
+        write: bool,
+        /// How often everything is measured; the median counts.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Only these parts: their figures take the place of the same ones in the table.
+        #[arg(long, value_enum, value_delimiter = ',')]
+        only: Vec<bridge::Part>,
+        #[command(flatten)]
+        amount: bridge::Amount,
+    },
     /// A load on one path of a server that runs already, for a look at it with a profiler.
     Load {
         /// The server's address.
@@ -70,6 +85,18 @@ enum What {
         /// How long.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
+    },
+    /// The bare loop that the broadcast is held against; started by its benchmark.
+    #[command(hide = true)]
+    WatchAndProduce {
+        /// How to reach the API server.
+        kubeconfig: PathBuf,
+        /// Whose todos.
+        namespace: String,
+        /// Where Kafka is.
+        brokers: String,
+        /// Where they go.
+        topic: String,
     },
     /// The bare server that answers every request with a file; started by the other benchmarks.
     #[command(hide = true)]
@@ -90,14 +117,21 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().what {
         What::Api { write, rounds, no_memory, only, many } => {
             let figures = runtime.block_on(api::measure(rounds.max(1), &only))?;
-            tell(root, "api", &figures, write)?;
+            tell(root, "api", &figures, write, false)?;
             if no_memory || !only.is_empty() {
                 Ok(())
             } else {
-                tell(root, "memory", &runtime.block_on(memory::measure(many))?, write)
+                tell(root, "memory", &runtime.block_on(memory::measure(many))?, write, false)
             }
         }
-        What::Memory { write, many } => tell(root, "memory", &runtime.block_on(memory::measure(many))?, write),
+        What::Memory { write, many } => tell(root, "memory", &runtime.block_on(memory::measure(many))?, write, false),
+        What::Bridge { write, rounds, only, amount } => {
+            let figures = runtime.block_on(bridge::measure(rounds.max(1), &only, amount))?;
+            tell(root, "bridge", &figures, write, !only.is_empty())
+        }
+        What::WatchAndProduce { kubeconfig, namespace, brokers, topic } => {
+            runtime.block_on(bridge::watch_and_produce::run(&kubeconfig, &namespace, &brokers, &topic))
+        }
         What::Load { server, path, connections, seconds } => {
             let request = load::get(&path);
             let outcome = runtime.block_on(load::run(server, &request, connections, Duration::from_secs(seconds)))?;
@@ -120,7 +154,12 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-fn tell(root: &Path, name: &str, figures: &[Figure], write: bool) -> anyhow::Result<()> {
+fn tell(root: &Path, name: &str, figures: &[Figure], write: bool, part: bool) -> anyhow::Result<()> {
     println!("\n{}", figures::table(figures));
+    let write = match (write, part) {
+        (false, _) => Write::No,
+        (true, false) => Write::All,
+        (true, true) => Write::Part,
+    };
     figures::keep(root, name, figures, write)
 }

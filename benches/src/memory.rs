@@ -141,3 +141,15 @@ async fn writes(system: &System, count: usize) -> anyhow::Result<()> {
         .try_for_each(|()| async { Ok(()) })
         .await
 }
+
+/// The highest resident set that a process has had, in MiB.
+pub(crate) fn peak(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}
+
+/// Has the kernel look for the highest from now on.
+pub(crate) fn forget_peak(pid: u32) -> anyhow::Result<()> {
+    Ok(std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
