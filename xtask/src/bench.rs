@@ -5,7 +5,7 @@ use anyhow::{Context, ensure};
 /// What the command line says: the benchmark's name and its own flags.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// `api`, and flags such as `--write` and `--rounds 5`; `--help` lists them.
+    /// `api`, `memory` or `bridge`, and flags such as `--write` and `--rounds 5`; `--help` lists them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     arguments: Vec<String>,
 }
