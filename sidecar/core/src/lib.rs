@@ -25,6 +25,7 @@ pub mod list;
 pub mod mapping;
 pub mod marks;
 mod members;
+pub mod observed;
 pub mod openapi;
 pub mod order;
 pub mod outbox;
