@@ -30,6 +30,8 @@ pub const DEFAULT_CONFIG: &str = "/etc/kab/sidecar.yaml";
 pub const APP: &str = "k8sasbackend.com/app";
 /// Annotation of a shard's Lease: for which number of shards it stands.
 pub const SHARDS: &str = "k8sasbackend.com/shards";
+/// Annotation of a Lease: how far the app has acknowledged changes that it was notified of.
+pub const NOTIFIED: &str = "k8sasbackend.com/notified";
 /// Compacted topic in which each bridge keeps how far it has come.
 pub const POSITIONS_TOPIC: &str = "kab.positions";
 /// Exit code for a configuration that cannot be used (`EX_USAGE` of sysexits.h).

@@ -5,6 +5,7 @@
 //! ([`sidecar_core::hook`] does), never follows a redirect, never tries again after a while: that is for whoever has a queue. `app` constructs it;
 //! admission, the reconciler and the notifier call through it.
 
+pub mod health;
 mod link;
 mod metrics;
 
@@ -18,6 +19,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_A
 use hyper::{HeaderMap, Method, Request};
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use sidecar_core::health::Sign;
 use sidecar_core::hook::answer::{self, Unusable};
 use sidecar_core::hook::{self, Failure, Outcome};
 use sidecar_core::trace::TraceContext;
@@ -26,6 +28,7 @@ use tokio::sync::Semaphore;
 pub use metrics::Metrics;
 
 use crate::config::AppConfig;
+use health::{Health, Prober, Signs};
 use link::{Link, Lost};
 
 /// What an answer may weigh.
@@ -49,6 +52,9 @@ struct Shared {
     /// For all hooks but those of admission, which are bounded where they come in, so that work never keeps a writer waiting.
     places: Semaphore,
     idle: Mutex<Vec<Link>>,
+    /// Where calls show whether the app is there.
+    signs: Signs,
+    health: Health,
     metrics: Metrics,
 }
 
@@ -94,14 +100,18 @@ impl Answer {
 }
 
 impl Hooks {
-    /// To the app of the configuration, which need not be there yet.
-    ///
-    /// # Panics
-    /// Never: the configuration's authority was checked.
-    pub fn new(app: AppConfig, metrics: Metrics) -> Self {
+    /// To the app of the configuration, which need not be there yet; and what is to be run beside, so that drivers know whether it is.
+    pub fn new(app: AppConfig, metrics: Metrics) -> (Self, Prober) {
         let host = HeaderValue::from_str(&app.url.authority).unwrap_or(HeaderValue::from_static("localhost"));
         let places = Semaphore::new(app.concurrency);
-        Self { shared: Arc::new(Shared { app, host, places, idle: Mutex::default(), metrics }) }
+        let (signs, health, prober) = health::health(&app, host.clone());
+        let shared = Shared { app, host, places, idle: Mutex::default(), signs, health, metrics };
+        (Self { shared: Arc::new(shared) }, prober)
+    }
+
+    /// Whether the app is there.
+    pub fn health(&self) -> Health {
+        self.shared.health.clone()
     }
 
     /// Asks the app, once there is a place for the call. Dropping the future breaks the call off.
@@ -119,6 +129,10 @@ impl Hooks {
         let started = Instant::now();
         let result = tokio::time::timeout(call.deadline, shared.exchange(&call)).await.unwrap_or(Err(Failure::Late));
         let status = result.as_ref().map(|answer| answer.status).map_err(|failure| *failure);
+        shared.signs.tell(match status {
+            Ok(_) | Err(Failure::TooLarge) => Sign::Answered,
+            Err(Failure::Away | Failure::Late | Failure::Broken) => Sign::Doubtful,
+        });
         shared.metrics.done(&call.kind, call.hook, status, started.elapsed());
         result
     }

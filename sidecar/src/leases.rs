@@ -9,6 +9,7 @@ mod council;
 mod election;
 mod members;
 mod metrics;
+mod notified;
 mod request;
 #[cfg(test)]
 mod shard_tests;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use council::Council;
 pub use metrics::Metrics;
+use notified::Notified;
 
 /// The keeper has ended: the process is ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,7 @@ pub struct Ended;
 pub struct Leadership {
     standing: watch::Receiver<Standing>,
     engaged: Arc<AtomicUsize>,
+    notified: Notified,
 }
 
 /// Where a [`Keeper`] says what it knows.
@@ -47,6 +50,7 @@ pub struct Leadership {
 pub struct Announcer {
     standing: watch::Sender<Standing>,
     engaged: Arc<AtomicUsize>,
+    notified: Notified,
 }
 
 /// Work under way: while there is any, a Lease that is not wanted any more is kept.
@@ -57,7 +61,9 @@ pub struct Engagement(Arc<AtomicUsize>);
 pub fn leadership() -> (Announcer, Leadership) {
     let (sender, receiver) = watch::channel(Standing::Unknown);
     let engaged = Arc::new(AtomicUsize::new(0));
-    (Announcer { standing: sender, engaged: Arc::clone(&engaged) }, Leadership { standing: receiver, engaged })
+    let notified = Notified::default();
+    let announcer = Announcer { standing: sender, engaged: Arc::clone(&engaged), notified: notified.clone() };
+    (announcer, Leadership { standing: receiver, engaged, notified })
 }
 
 impl Leadership {
@@ -110,6 +116,16 @@ impl Leadership {
         }
     }
 
+    /// How far the app had been notified when the term began, or has been since.
+    pub fn notified(&self, term: &Term) -> Option<String> {
+        self.notified.begin(term.epoch)
+    }
+
+    /// Keeps how far the app has been notified in a term: with the next renewal of the Lease, and at the latest when it is handed over.
+    pub fn keep_notified(&self, term: &Term, place: String) {
+        self.notified.reach(term.epoch, place);
+    }
+
     /// Says that work is under way, until the answer is dropped.
     pub fn engage(&self) -> Engagement {
         self.engaged.fetch_add(1, Ordering::AcqRel);
@@ -155,6 +171,15 @@ pub struct Identity {
     pub durations: Durations,
 }
 
+/// What a Lease is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// To act for a kind as its owner.
+    Own,
+    /// To notify the application of that name of a kind that it only consumes.
+    Notify(String),
+}
+
 /// What a keeper is made of.
 pub struct Keeper {
     /// How to reach the API server.
@@ -165,6 +190,8 @@ pub struct Keeper {
     pub scope: Option<Arc<str>>,
     /// Where the Lease for all namespaces is: the sidecar's own.
     pub home: String,
+    /// What the Lease is for.
+    pub purpose: Purpose,
     /// Who wants it.
     pub identity: Identity,
     /// Told who does what is done once for the whole kind: whoever holds the first shard's Lease.

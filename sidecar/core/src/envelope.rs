@@ -87,6 +87,19 @@ impl Envelope {
         learned: SystemTime,
         value: &'a [u8],
     ) -> Record<'a> {
+        let headers = self.headers(event, key.clone(), id, skipped, learned);
+        Record { event: Some(event), key, headers, value: Some(value) }
+    }
+
+    /// What tells an event of the entity of that key, in Kafka's spelling.
+    pub(crate) fn headers<'a>(
+        &'a self,
+        event: Event,
+        key: Cow<'a, str>,
+        id: String,
+        skipped: Skipped,
+        learned: SystemTime,
+    ) -> Vec<(&'static str, Cow<'a, str>)> {
         let event_type = match event {
             Event::Created => &self.created,
             Event::Updated => &self.updated,
@@ -98,7 +111,7 @@ impl Envelope {
             (header::ID, Cow::Owned(id)),
             (header::TYPE, Cow::Borrowed(event_type.as_str())),
             (header::SOURCE, Cow::Borrowed(self.source.as_str())),
-            (header::SUBJECT, key.clone()),
+            (header::SUBJECT, key),
             (header::TIME, Cow::Owned(rfc3339(learned))),
             (header::CONTENT_TYPE, Cow::Borrowed("application/json")),
         ];
@@ -107,7 +120,7 @@ impl Envelope {
             Skipped::Known(count) => headers.push((header::SKIPPED, Cow::Owned(count.to_string()))),
             Skipped::Unknown => headers.push((header::SKIPPED, Cow::Borrowed(record::SKIPPED_UNKNOWN))),
         }
-        Record { event: Some(event), key, headers, value: Some(value) }
+        headers
     }
 }
 

@@ -26,6 +26,7 @@ pub mod mapping;
 pub mod marks;
 mod members;
 pub mod observed;
+pub mod notices;
 pub mod openapi;
 pub mod order;
 pub mod outbox;

@@ -9,12 +9,19 @@ use tokio_util::sync::CancellationToken;
 use super::discover::Found;
 use super::found;
 use crate::config::KindConfig;
-use crate::leases::{self, Announcer, Identity, Keeper, Leadership};
+use crate::leases::{self, Announcer, Identity, Keeper, Leadership, Purpose};
 
-/// Whether an owned kind has work that only one sidecar may do.
-pub(super) fn is_needed(kind: &KindConfig, broadcast: bool) -> bool {
-    let hooks = &kind.hooks;
-    kind.owned && (broadcast || hooks.reconcile.is_some() || hooks.finalize.is_some() || hooks.notify.is_some())
+/// Whether this kind has work that only one sidecar may do, and what its Lease is for then.
+pub(super) fn purpose(kind: &KindConfig, app: Option<&str>, broadcast: bool) -> Option<Purpose> {
+    match (kind.owned, kind.hooks.notify.is_some(), app) {
+        (true, notify, _) => {
+            let works = kind.hooks.reconcile.is_some() || kind.hooks.finalize.is_some();
+            (broadcast || works || notify).then_some(Purpose::Own)
+        }
+        // The configuration gives an application a name that is notified of what it does not own.
+        (false, true, Some(app)) => Some(Purpose::Notify(app.to_owned())),
+        (false, ..) => None,
+    }
 }
 
 /// What drivers hold of the Leases of a kind in one scope.
@@ -43,6 +50,7 @@ pub(super) struct KeepLater {
     pub(super) connection: Connection,
     pub(super) identity: Identity,
     pub(super) announcers: Announcers,
+    pub(super) purpose: Purpose,
     pub(super) part: runtime::readiness::Part,
     pub(super) metrics: leases::Metrics,
     pub(super) place: usize,
@@ -56,9 +64,15 @@ impl KeepLater {
     ) -> Result<(), Infallible> {
         let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
         let Self {
-            connection: Connection { client, namespace: home, .. }, identity, part, metrics, announcers, ..
+            connection: Connection { client, namespace: home, .. },
+            identity,
+            part,
+            metrics,
+            announcers,
+            purpose,
+            ..
         } = self;
         let (scope, Announcers { whole, shards }) = (view.namespace().cloned(), announcers);
-        Keeper { client, kind, scope, home, identity, whole, shards, part, metrics }.run(stop).await
+        Keeper { client, kind, scope, home, purpose, identity, whole, shards, part, metrics }.run(stop).await
     }
 }

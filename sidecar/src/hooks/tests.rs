@@ -16,7 +16,7 @@ fn gateway(addresses: Vec<std::net::SocketAddr>, concurrency: usize) -> (Hooks, 
     let url = AppUrl { authority: "127.0.0.1:8080".to_owned(), addresses };
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    (Hooks::new(AppConfig { name: None, url, concurrency, health }, metrics), registry)
+    (Hooks::new(AppConfig { name: None, url, concurrency, health }, metrics).0, registry)
 }
 
 fn call(hook: HookName, deadline: Duration) -> Call {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::election::{Election, Ends, HAND_OVER, Heard, Order};
 use super::request::{Requests, Trouble};
-use super::{Announcer, Identity, Keeper, Metrics, clock, members, metrics};
+use super::{Announcer, Identity, Keeper, Metrics, Purpose, clock, members, metrics};
 
 /// The Leases of a kind and scope, ready to be taken part in.
 pub(super) struct Council {
@@ -49,16 +49,21 @@ pub(super) struct Council {
 struct Names {
     requests: Requests,
     kind: std::sync::Arc<sidecar_core::kind::Kind>,
-    everywhere: bool,
+    scope: Option<std::sync::Arc<str>>,
+    purpose: Purpose,
 }
 
 impl Names {
     fn of(&self, shard: u32) -> Requests {
-        Requests { name: wire::name(&self.kind, self.everywhere, shard), ..self.requests.clone() }
+        let name = match &self.purpose {
+            Purpose::Own => wire::name(&self.kind, self.scope.is_none(), shard),
+            Purpose::Notify(app) => wire::notify_name(&self.kind, app, self.scope.as_deref()),
+        };
+        Requests { name, ..self.requests.clone() }
     }
 
     fn of_replicas(&self) -> Requests {
-        Requests { name: mark::name(&self.kind, self.everywhere), ..self.requests.clone() }
+        Requests { name: mark::name(&self.kind, self.scope.is_none()), ..self.requests.clone() }
     }
 }
 
@@ -74,13 +79,16 @@ type Exchange = Pin<Box<dyn Future<Output = Result<BTreeMap<String, Mark>, Troub
 
 impl Council {
     pub(super) fn new(keeper: Keeper) -> Self {
-        let Keeper { client, kind, scope, home, identity, whole, shards, part, metrics } = keeper;
+        let Keeper { client, kind, scope, home, purpose, identity, whole, shards, part, metrics } = keeper;
         let labels = metrics::labels(&kind, scope.as_deref());
         let own = u32::try_from(shards.len()).unwrap_or(u32::MAX).max(1);
         let me = Mark { replica: identity.process.clone(), app: identity.app.clone(), shards: own, beat: 0 };
         let requests = Requests {
             client,
-            namespace: scope.as_deref().map_or(home, str::to_owned),
+            namespace: match &purpose {
+                Purpose::Own => scope.as_deref().map_or(home, str::to_owned),
+                Purpose::Notify(_) => home,
+            },
             name: String::new(),
             // Half of what a holder has: so one request that hangs leaves time for another.
             limit: identity.durations.renew / 2,
@@ -88,7 +96,7 @@ impl Council {
         Self {
             own,
             noun: kind.kind.clone(),
-            names: Names { requests, kind, everywhere: scope.is_none() },
+            names: Names { requests, kind, scope, purpose },
             part,
             metrics,
             labels,

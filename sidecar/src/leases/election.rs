@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::notified::Notified;
 use super::request::{Requests, Trouble, nonsense};
 use super::{Announcer, Identity, Metrics, clock, metrics};
 
@@ -185,7 +186,8 @@ impl Election {
         let now = clock::now();
         if let Some(effect) = self.candidate.step(input, now, jitter) {
             self.sent = now;
-            *request = Some(send(self.requests.clone(), effect));
+            let notified = self.whole.as_ref().map(|whole| whole.notified.clone()).unwrap_or_default();
+            *request = Some(send(self.requests.clone(), notified, effect));
         }
     }
 
@@ -268,27 +270,34 @@ enum Outcome {
     Written(Result<Lease, Trouble>),
 }
 
-fn send(requests: Requests, effect: Effect) -> InFlight {
+fn send(requests: Requests, notified: Notified, effect: Effect) -> InFlight {
     Box::pin(async move {
         match effect {
-            Effect::Read => Outcome::Read(read(&requests).await),
-            Effect::Write(claim) => Outcome::Written(write(&requests, &claim).await),
+            Effect::Read => Outcome::Read(read(&requests, &notified).await),
+            Effect::Write(claim) => Outcome::Written(write(&requests, &notified, &claim).await),
         }
     })
 }
 
-async fn read(requests: &Requests) -> Result<Option<Lease>, Trouble> {
+async fn read(requests: &Requests, notified: &Notified) -> Result<Option<Lease>, Trouble> {
     let told = requests.read().await?;
-    told.map(|body| wire::read(&body).map_err(|error| nonsense(&error))).transpose()
+    told.map(|body| understand(&body, notified)).transpose()
 }
 
-async fn write(requests: &Requests, claim: &Claim) -> Result<Lease, Trouble> {
-    let body = wire::body(claim, &requests.name, Timestamp::now());
+async fn write(requests: &Requests, notified: &Notified, claim: &Claim) -> Result<Lease, Trouble> {
+    // Who takes a Lease goes on where the one before has come to.
+    let news = if claim.acquired { None } else { notified.news(claim.transitions) };
+    let body = wire::body(claim, &requests.name, news.as_deref(), Timestamp::now());
     let told = match claim.base {
         Some(_) => requests.patch(body).await?,
         None => requests.create(body).await?,
     };
-    wire::read(&told).map_err(|error| nonsense(&error))
+    understand(&told, notified)
+}
+
+fn understand(body: &[u8], notified: &Notified) -> Result<Lease, Trouble> {
+    notified.found(wire::notified(body).map_err(|error| nonsense(&error))?);
+    wire::read(body).map_err(|error| nonsense(&error))
 }
 
 async fn answer(request: &mut Option<InFlight>) -> Outcome {

@@ -72,6 +72,7 @@ impl Replica {
             kind: Arc::new(todo()),
             scope: Some("shop".into()),
             home: "home".to_owned(),
+            purpose: Purpose::Own,
             identity: Identity {
                 process: process.to_owned(),
                 app: Some("shop".to_owned()),

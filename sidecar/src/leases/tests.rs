@@ -61,6 +61,7 @@ fn keep(process: &str, app: Option<&str>, serve: impl Fn(&Asked) -> Reply + Send
         kind: Arc::new(todo()),
         scope: Some("shop".into()),
         home: "home".to_owned(),
+        purpose: Purpose::Own,
         identity: Identity {
             process: process.to_owned(),
             app: app.map(str::to_owned),

@@ -59,6 +59,9 @@ struct Annotations {
     // contract::names::APP; an attribute takes no constant.
     #[serde(default, rename = "k8sasbackend.com/app")]
     app: Option<String>,
+    // contract::names::NOTIFIED.
+    #[serde(default, rename = "k8sasbackend.com/notified")]
+    notified: Option<String>,
     // contract::names::SHARDS.
     #[serde(default, rename = "k8sasbackend.com/shards")]
     shards: Option<String>,
@@ -70,6 +73,26 @@ struct Spec {
     holder_identity: Option<String>,
     lease_duration_seconds: Option<u64>,
     lease_transitions: Option<u64>,
+}
+
+/// The Lease by which the replicas of an application agree which of them notifies it of a kind that it does not own; `namespace` is the kind's, absent:
+/// all of them. It lies in the sidecar's own namespace: `kab-notify.APP.NAMESPACE.PLURAL.GROUP`.
+pub fn notify_name(kind: &Kind, app: &str, namespace: Option<&str>) -> String {
+    let full = kind.full_name();
+    let parts = [app, namespace.unwrap_or("all-namespaces"), &full];
+    let name = format!("kab-notify.{}", parts.join(".")).to_lowercase();
+    let spelled = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
+    let ends = name.ends_with(|end: char| end.is_ascii_alphanumeric()) && !name.contains("..");
+    if spelled
+        && ends
+        && name.len() <= NAME_LIMIT
+        && parts.iter().all(|part| !part.contains(".."))
+        && app == app.to_lowercase()
+    {
+        return name;
+    }
+    let hash = parts.iter().fold(fnv::BASIS, |hash, part| fnv::fold(fnv::fold(hash, part.as_bytes()), b"/"));
+    format!("kab-notify.{:016x}", fnv::mix(hash))
 }
 
 /// Reads the API server's answer.
@@ -90,9 +113,18 @@ pub fn read(json: &[u8]) -> Result<Lease, LeaseError> {
     })
 }
 
+/// How far the app had acknowledged changes when the Lease was written, for whoever may notify it while holding the Lease.
+///
+/// # Errors
+/// When it is not a Lease.
+pub fn notified(json: &[u8]) -> Result<Option<String>, LeaseError> {
+    let Object { metadata, .. } = serde_json::from_slice(json)?;
+    Ok(metadata.annotations.and_then(|annotations| annotations.notified))
+}
+
 /// The body of the request that makes the claim: of a create where the claim has no base, else of a merge patch, which leaves what
-/// others keep in the Lease alone. `now` is for people who look at it.
-pub fn body(claim: &Claim, name: &str, now: Timestamp) -> Vec<u8> {
+/// others keep in the Lease alone. `notified` is kept in it, if there is news of that. `now` is for people who look at it.
+pub fn body(claim: &Claim, name: &str, notified: Option<&str>, now: Timestamp) -> Vec<u8> {
     let time = format!("{now:.6}");
     let mut spec = json!({
         "holderIdentity": claim.holder,
@@ -107,7 +139,8 @@ pub fn body(claim: &Claim, name: &str, now: Timestamp) -> Vec<u8> {
     if let Some(metadata) = metadata.as_object_mut() {
         let app = claim.app.as_ref().map(|app| (contract::names::APP.to_owned(), json!(app)));
         let shards = claim.shards.map(|shards| (contract::names::SHARDS.to_owned(), json!(shards.to_string())));
-        let annotations: Map<String, Value> = app.into_iter().chain(shards).collect();
+        let notified = notified.map(|notified| (contract::names::NOTIFIED.to_owned(), json!(notified)));
+        let annotations: Map<String, Value> = app.into_iter().chain(shards).chain(notified).collect();
         if !annotations.is_empty() {
             metadata.insert("annotations".to_owned(), annotations.into());
         }
@@ -141,6 +174,35 @@ mod tests {
     }
 
     #[test]
+    fn the_lease_for_notifying_an_application_of_a_kind_that_it_does_not_own_is_its_own() {
+        assert_eq!(notify_name(&todo(), "shop", Some("a")), "kab-notify.shop.a.todos.k8sasbackend.com");
+        assert_eq!(notify_name(&todo(), "shop", None), "kab-notify.shop.all-namespaces.todos.k8sasbackend.com");
+        let odd = ["Shop", "shop_1", "", "a..b", "x".repeat(300).leak()];
+        let names: Vec<String> = odd.iter().map(|app| notify_name(&todo(), app, None)).collect();
+        assert!(names.iter().all(|name| name.len() == 27), "{names:?}");
+        assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), odd.len());
+    }
+
+    #[test]
+    fn what_was_notified_is_kept_in_it_and_read_back() {
+        let lease = br#"{"metadata":{"resourceVersion":"7","annotations":{"k8sasbackend.com/notified":"12 but 9"}}}"#;
+        assert_eq!(notified(lease).unwrap().as_deref(), Some("12 but 9"));
+        assert_eq!(notified(br#"{"metadata":{"resourceVersion":"7"}}"#).unwrap(), None);
+        let claim = Claim {
+            base: Some("7".to_owned()),
+            holder: None,
+            app: None,
+            duration: Duration::from_secs(10),
+            transitions: 4,
+            acquired: false,
+            shards: None,
+        };
+        let written = body(&claim, "x", Some("12"), Timestamp::UNIX_EPOCH);
+        let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(written["metadata"]["annotations"], json!({"k8sasbackend.com/notified": "12"}));
+    }
+
+    #[test]
     fn a_lease_is_read_whoever_wrote_it() {
         let told = br#"{"apiVersion":"coordination.k8s.io/v1","kind":"Lease",
             "metadata":{"name":"x","resourceVersion":"7","annotations":{"k8sasbackend.com/app":"shop","k8sasbackend.com/shards":"2","other":"1"}},
@@ -171,7 +233,8 @@ mod tests {
             acquired: true,
             shards: None,
         };
-        let written = |claim: &Claim| serde_json::from_slice::<serde_json::Value>(&body(claim, "x", now)).unwrap();
+        let written =
+            |claim: &Claim| serde_json::from_slice::<serde_json::Value>(&body(claim, "x", None, now)).unwrap();
         let time = "2026-01-02T03:04:05.600000Z";
         assert_eq!(
             written(&claim),
