@@ -3,6 +3,7 @@
 //! Owns how a program of ours is built, configured, started, killed and looked at from outside. Asserts nothing itself.
 
 pub mod acknowledged;
+pub mod app;
 pub mod binaries;
 pub mod broadcast;
 pub mod crd;
