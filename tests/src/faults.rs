@@ -5,6 +5,7 @@
 //! for as long as wanted.
 
 pub mod api;
+pub mod bridge;
 pub mod report;
 pub mod script;
 pub mod site;

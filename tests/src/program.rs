@@ -107,7 +107,10 @@ impl Program {
             arguments: arguments.to_vec(),
             directory: scratch.folder().to_owned(),
             variables: variables.to_vec(),
-            environment: Environment::of_this_process().without("KUBECONFIG").without("RUST_LOG"),
+            environment: Environment::of_this_process()
+                .without("KUBECONFIG")
+                .without("RUST_LOG")
+                .without(binaries::FOLDER),
             log: log.clone(),
         };
         Ok(Self { name: name.to_owned(), child: spawner::spawn(&launch).await?, log })

@@ -106,10 +106,10 @@ impl<'a> Truth<'a> {
         self.states.range((uid, 0)..=(uid, u64::MAX)).next().is_some()
     }
 
-    /// Whether this state was acknowledged: `None`, if there is no word of it.
-    pub(super) fn has(&self, uid: &str, told: &State, learned: Moment) -> Option<Result<(), String>> {
+    /// Whether this state was acknowledged, and written by then: `None`, if there is no word of it.
+    pub(super) fn has(&self, uid: &str, told: &State, by: Moment) -> Option<Result<(), String>> {
         let known = self.states.get(&(uid, told.version))?;
-        if known.iter().any(|(received, state)| *state == told && *received <= learned) {
+        if known.iter().any(|(received, state)| *state == told && *received <= by) {
             return Some(Ok(()));
         }
         Some(Err(format!("acknowledged was {known:?}")))

@@ -98,18 +98,20 @@ impl<'a, 'b> Story<'a, 'b> {
         self.findings.deletions += u64::from(deleted);
         self.is_true(page);
         let last = self.end.last.take();
-        // Once after a restore, a state that was met, or an end that was found, may be older than what was told before.
+        // Once after a restore, a state that was met, an end that was found, or the beginning of a life where there was none may be older than what was told before.
         let restored = last.as_ref().is_some_and(|last| last.era < era);
         let found = page.event == Event::Snapshot || deleted && page.skipped == Skipped::Unknown;
         if let Some(last) = &last
             && page.version <= last.version
-            && !(restored && found)
+            && !(restored && (found || !last.alive))
         {
             let what = format!("version {} is told after {}", page.version, last.version);
             self.tell(Fault::Order, page.place, &what);
         }
         let before = self.goes_on(page, last.as_ref(), restored);
         self.account(page, before, found, restored);
+        // An end that was found has its version from before the restore.
+        let era = last.filter(|_| deleted && found).map_or(era, |last| last.era);
         self.end.last = Some(Last { uid: page.uid, state: page.state, alive: !deleted, version: page.version, era });
         self.open = deleted;
     }
@@ -204,7 +206,7 @@ impl<'a, 'b> Story<'a, 'b> {
         let word = match deleted {
             true => self.truth.had(page.uid, page.state),
             false if page.state.version != page.version => Some(Err("its id names another version".to_owned())),
-            false => self.truth.has(page.uid, page.state, page.learned),
+            false => self.truth.has(page.uid, page.state, page.produced),
         };
         match word {
             Some(Ok(())) => {}
@@ -217,7 +219,7 @@ impl<'a, 'b> Story<'a, 'b> {
                 self.end.unexplained.insert(format!("was told as {}, generation {}", page.uid, page.state.generation));
             }
         }
-        if deleted && !self.truth.has_ended(self.key, page.uid, page.learned) {
+        if deleted && !self.truth.has_ended(self.key, page.uid, page.produced) {
             self.end.unexplained.insert(format!("was told as deleted, {}", page.uid));
         }
     }

@@ -272,7 +272,7 @@ fn what_nobody_wrote_is_untrue() {
     told().tells("milk", Updated, "u", 2, 2, 0).check(&[Untrue]);
     // Nobody deleted it.
     told().ends("milk", "u", 2, (1, 1), 0).check(&[Untrue]);
-    // Nor had anybody when that was told.
+    // Nor had anybody when that was sent.
     told().ends("milk", "u", 2, (1, 1), 0).deleted("milk", "u").check(&[Untrue]);
     begun().tells("milk", Created, "u", 1, 1, 0).stored("milk", "u", 1, 1).check(&[Untrue]);
 }
@@ -328,6 +328,29 @@ fn after_a_restore_the_topic_has_to_end_with_what_was_restored() {
         making.history.told.remove(missing);
         assert!(!judge(&making.history).wrong.is_empty(), "without record {missing}");
     }
+    // What was gone in both may begin again in any version.
+    let gone = || {
+        let before = begun().stored("milk", "u", 1, 1).tells("milk", Created, "u", 1, 1, 0).deleted("milk", "u");
+        let undone = before.ends("milk", "u", 2, (1, 1), 0).undoes(|making| {
+            let lived = making.stored("milk", "v", 3, 1).tells("milk", Created, "v", 3, 1, 0).deleted("milk", "v");
+            lived.ends("milk", "v", 5, (3, 1), 0)
+        });
+        undone.compares(|making| making).stored("milk", "w", 4, 1)
+    };
+    gone().tells("milk", Created, "w", 4, 1, 0).check(&[]);
+    gone().tells("milk", Updated, "w", 4, 1, 0).check(&[Unaccounted]);
+    // Where another life was undone, its end is found and the earlier one is met.
+    let another = || {
+        let before = begun().stored("milk", "u", 1, 1).tells("milk", Created, "u", 1, 1, 0);
+        let undone = before.undoes(|making| {
+            let ended = making.deleted("milk", "u").ends("milk", "u", 2, (1, 1), 0);
+            ended.stored("milk", "v", 3, 1).tells("milk", Created, "v", 3, 1, 0)
+        });
+        undone.compares(|making| making.misses("milk", "v", (3, 1)).tells("milk", Snapshot, "u", 1, 1, 0))
+    };
+    another().check(&[]);
+    let twice = another().compares(|making| making.tells("milk", Snapshot, "u", 1, 1, 0));
+    twice.check(&[Repeated, Order]);
     // From there on the order holds again.
     let on = || right().stored("milk", "u", 3, 2);
     on().check(&[LostState]);

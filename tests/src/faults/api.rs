@@ -197,13 +197,13 @@ impl Campaign<'_> {
     async fn go_through(
         &mut self,
         script: impl Iterator<Item = Step<Fault>>,
-    ) -> anyhow::Result<Vec<(String, Duration)>> {
+    ) -> anyhow::Result<Vec<(String, Option<Duration>)>> {
         let mut faults = Vec::new();
         for step in script {
             tokio::time::sleep(step.calm).await;
             let fault = step.fault;
             let took = self.befall(step).await.with_context(|| format!("{fault}, after {faults:?}"))?;
-            faults.push((fault.to_string(), took));
+            faults.push((fault.to_string(), Some(took)));
         }
         Ok(faults)
     }
@@ -408,7 +408,7 @@ impl Campaign<'_> {
         self,
         mut actors: JoinSet<anyhow::Result<()>>,
         seed: u64,
-        faults: Vec<(String, Duration)>,
+        faults: Vec<(String, Option<Duration>)>,
     ) -> anyhow::Result<Report> {
         let closed = self.board.gate.write().await;
         let last = self.agree().await.context("at the end")?;

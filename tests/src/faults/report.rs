@@ -12,8 +12,8 @@ pub struct Report {
     pub seed: u64,
     /// How long it took.
     pub ran: Duration,
-    /// Each fault that came, and how long it took from its end until all was well again.
-    pub faults: Vec<(String, Duration)>,
+    /// Each fault that came, and how long it took from its end until all was well again, where that was waited for.
+    pub faults: Vec<(String, Option<Duration>)>,
     /// What was counted: a name, and how often.
     pub counts: Vec<(String, u64)>,
     /// What is wrong, one sentence each.
@@ -26,6 +26,27 @@ impl Report {
         self.counts.iter().find(|(counted, _)| counted == name).map_or(0, |(_, count)| *count)
     }
 
+    /// Faults and counts as Markdown.
+    pub fn tables(&self) -> String {
+        let mut text = String::from("| fault | times | well again after (median) | (longest) |\n|---|---|---|---|\n");
+        let mut names: Vec<&String> = self.faults.iter().map(|(name, _)| name).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let of_name = || self.faults.iter().filter(|(fault, _)| fault == name);
+            let mut times: Vec<f64> = of_name().filter_map(|(_, time)| Some((*time)?.as_secs_f64())).collect();
+            times.sort_by(f64::total_cmp);
+            let seconds = |time: Option<&f64>| time.map_or(String::new(), |time| format!("{time:.1} s"));
+            let (median, longest) = (seconds(times.get(times.len() / 2)), seconds(times.last()));
+            text.push_str(&format!("| {name} | {} | {median} | {longest} |\n", of_name().count()));
+        }
+        text.push_str("\n| counted | |\n|---|---|\n");
+        for (name, count) in &self.counts {
+            text.push_str(&format!("| {name} | {count} |\n"));
+        }
+        text
+    }
+
     /// How often this fault came.
     pub fn came(&self, fault: &str) -> usize {
         self.faults.iter().filter(|(name, _)| name == fault).count()
@@ -34,23 +55,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "faults {}: seed {}, {} s", self.campaign, self.seed, self.ran.as_secs())?;
-        writeln!(out, "\n| fault | times | well again after (median) | (longest) |\n|---|---|---|---|")?;
-        let mut names: Vec<&String> = self.faults.iter().map(|(name, _)| name).collect();
-        names.sort();
-        names.dedup();
-        for name in names {
-            let mut times: Vec<f64> =
-                self.faults.iter().filter(|(fault, _)| fault == name).map(|(_, time)| time.as_secs_f64()).collect();
-            times.sort_by(f64::total_cmp);
-            let median = times.get(times.len() / 2).copied().unwrap_or_default();
-            let longest = times.last().copied().unwrap_or_default();
-            writeln!(out, "| {name} | {} | {median:.1} s | {longest:.1} s |", times.len())?;
-        }
-        writeln!(out, "\n| counted | |\n|---|---|")?;
-        for (name, count) in &self.counts {
-            writeln!(out, "| {name} | {count} |")?;
-        }
+        writeln!(out, "faults {}: seed {}, {} s\n", self.campaign, self.seed, self.ran.as_secs())?;
+        write!(out, "{}", self.tables())?;
         writeln!(out, "\nwrong: {}", self.wrong.len())?;
         self.wrong.iter().try_for_each(|wrong| writeln!(out, "- {wrong}"))
     }
@@ -66,8 +72,8 @@ mod tests {
             campaign: "api",
             seed: 7,
             ran: Duration::from_secs(61),
-            faults: [("cut", 1), ("kill", 9), ("cut", 3)]
-                .map(|(name, time)| (name.to_owned(), Duration::from_secs(time)))
+            faults: [("cut", Some(1)), ("kill", Some(9)), ("cut", Some(3)), ("cut", None), ("fire", None)]
+                .map(|(name, time)| (name.to_owned(), time.map(Duration::from_secs)))
                 .into(),
             counts: vec![("writes".to_owned(), 12)],
             wrong: vec!["milk went back".to_owned()],
@@ -75,7 +81,8 @@ mod tests {
         let text = report.to_string();
         for line in [
             "faults api: seed 7, 61 s",
-            "| cut | 2 | 3.0 s | 3.0 s |",
+            "| cut | 3 | 3.0 s | 3.0 s |",
+            "| fire | 1 |  |  |",
             "| kill | 1 | 9.0 s | 9.0 s |",
             "| writes | 12 |",
             "wrong: 1",
@@ -83,6 +90,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} is not in:\n{text}");
         }
-        assert_eq!((report.count("writes"), report.count("reads"), report.came("cut")), (12, 0, 2));
+        assert_eq!((report.count("writes"), report.count("reads"), report.came("cut")), (12, 0, 3));
     }
 }
