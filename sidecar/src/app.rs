@@ -240,6 +240,7 @@ impl Parts {
             index,
             budget: kind.budget,
             reconciled: kind.hooks.reconcile.is_some(),
+            reconciled: kind.hooks.reconcile.is_some(),
             budgets: self.budgets.clone(),
             scopes,
             waiting,

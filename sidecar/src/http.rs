@@ -21,6 +21,7 @@ mod places;
 mod read;
 mod route;
 mod service;
+mod settle;
 mod socket;
 mod steady;
 mod token;
@@ -225,5 +226,7 @@ mod events_tests;
 mod refusal_tests;
 #[cfg(test)]
 mod security_tests;
+#[cfg(test)]
+mod settle_tests;
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,8 @@ pub struct Served {
     pub full_name: String,
     /// What writes may use, where that is bounded.
     pub budget: Option<Keeper>,
+    /// Whether the app reconciles it.
+    pub reconciled: bool,
 }
 
 /// A kind's fields, which a change of its definition changes.
@@ -117,7 +119,7 @@ impl Served {
     pub fn new(kind: Arc<Kind>, schema: Schema, view: KindView) -> Self {
         let description = RwLock::new(describe(schema, &view));
         let full_name = kind.full_name();
-        Self { kind, description, view, full_name, budget: None }
+        Self { kind, description, view, full_name, budget: None, reconciled: false }
     }
 
     /// Bounds what writes may use.
@@ -125,6 +127,12 @@ impl Served {
     pub fn with_budget(self, limits: Limits, metrics: Metrics) -> Self {
         let budget = (!limits.is_empty()).then(|| Keeper::new(limits, metrics));
         Self { budget, ..self }
+    }
+
+    /// Whether the app reconciles it.
+    #[must_use]
+    pub fn reconciled(self, reconciled: bool) -> Self {
+        Self { reconciled, ..self }
     }
 
     /// Its fields, as last read.

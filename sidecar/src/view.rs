@@ -245,6 +245,19 @@ impl View {
         }
     }
 
+    /// Looks at the entity of `key` (absent when there is none) now and whenever the watch has told something, until that decides.
+    pub async fn until<T>(&self, key: &Key, mut decide: impl FnMut(Option<&Arc<Entity>>) -> Option<T>) -> T {
+        let mut progress = self.progress.subscribe();
+        loop {
+            progress.mark_unchanged();
+            if let Some(decided) = decide(self.find(key).as_ref()) {
+                return decided;
+            }
+            // The sender lives as long as the view, so this cannot fail.
+            let _ = progress.changed().await;
+        }
+    }
+
     /// Returns once the watch has come to `version`, or the entity of `key` has.
     pub async fn reached(&self, version: Version, key: Option<&Key>) {
         let mut progress = self.progress.subscribe();

@@ -60,6 +60,8 @@ pub(super) struct Discover {
     /// The kind's place in the configuration.
     pub(super) index: usize,
     pub(super) budget: Limits,
+    /// Whether the app reconciles it.
+    pub(super) reconciled: bool,
     pub(super) budgets: budget::Metrics,
     pub(super) scopes: Vec<Scope>,
     /// The caches that cannot be filled before.
@@ -77,7 +79,8 @@ impl Discover {
         let kind = Arc::new(kind);
         tracing::info!(kind = %kind.full_name(), owned = kind.owned, scopes = views.len(), "found");
         let served = Served::new(Arc::clone(&kind), schema, KindView::new(views.clone()))
-            .with_budget(self.budget, self.budgets.clone());
+            .with_budget(self.budget, self.budgets.clone())
+            .reconciled(self.reconciled);
         if let Some(slot) = self.kinds.slot(self.index) {
             slot.serve(served);
         }

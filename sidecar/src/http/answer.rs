@@ -114,8 +114,15 @@ pub(super) fn entity(status: StatusCode, entity: &Entity, minimal: bool) -> Answ
 }
 
 /// Says that the preference `return=minimal` was heeded.
-pub(super) fn applied(mut answer: Answer) -> Answer {
-    answer.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("return=minimal"));
+pub(super) fn applied(answer: Answer) -> Answer {
+    heeded(answer, "return=minimal")
+}
+
+/// Says which preference was heeded; several may be.
+pub(super) fn heeded(mut answer: Answer, preference: &str) -> Answer {
+    if let Ok(value) = HeaderValue::from_str(preference) {
+        answer.headers_mut().append(PREFERENCE_APPLIED, value);
+    }
     answer
 }
 

@@ -9,8 +9,8 @@ use sidecar_core::version::Version;
 
 use super::conditions::Tags;
 
-const AT_LEAST_VERSION: HeaderName = HeaderName::from_static("at-least-version");
-const PREFER: HeaderName = HeaderName::from_static("prefer");
+pub(super) const AT_LEAST_VERSION: HeaderName = HeaderName::from_static("at-least-version");
+pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
 static HEEDED: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, CACHE_CONTROL, AT_LEAST_VERSION, PREFER];
 /// How long `At-Least-Version` waits unless `Prefer: wait` says otherwise.
 const WAIT: Duration = Duration::from_secs(5);
@@ -26,6 +26,10 @@ pub(super) struct Context {
     pub(super) read_through: bool,
     pub(super) at_least: Option<Version>,
     pub(super) wait: Duration,
+    /// `Prefer: wait=N`, if it was given.
+    pub(super) asked_wait: Option<Duration>,
+    /// `Prefer: respond-async`.
+    pub(super) respond_async: bool,
     /// `Prefer: return=minimal`.
     pub(super) minimal: bool,
 }
@@ -51,8 +55,10 @@ impl Context {
                 "wait" => {
                     if let Ok(seconds) = value.parse() {
                         context.wait = Duration::from_secs(seconds).min(LONGEST_WAIT);
+                        context.asked_wait = Some(context.wait);
                     }
                 }
+                "respond-async" => context.respond_async = true,
                 "return" => context.minimal = value.eq_ignore_ascii_case("minimal"),
                 _ => {}
             }
@@ -62,7 +68,16 @@ impl Context {
 
     /// Of a request that has none of these headers.
     fn plain() -> Self {
-        Self { if_match: None, if_none_match: None, read_through: false, at_least: None, wait: WAIT, minimal: false }
+        Self {
+            if_match: None,
+            if_none_match: None,
+            read_through: false,
+            at_least: None,
+            wait: WAIT,
+            asked_wait: None,
+            respond_async: false,
+            minimal: false,
+        }
     }
 }
 
@@ -101,6 +116,8 @@ mod tests {
         assert_eq!((asked.read_through, asked.minimal), (true, true));
         assert_eq!((asked.wait, asked.at_least), (Duration::from_secs(2), Some(Version(1234))));
         assert_eq!(read(&[("prefer", "wait=86400")]).unwrap().wait, LONGEST_WAIT);
+        let both = read(&[("prefer", "Respond-Async, wait=7")]).unwrap();
+        assert_eq!((both.respond_async, both.asked_wait, plain.asked_wait), (true, Some(Duration::from_secs(7)), None));
         assert_eq!(read(&[("at-least-version", "new")]), Err(400));
         assert_eq!(read(&[("if-match", "1234")]), Err(400));
     }

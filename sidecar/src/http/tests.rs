@@ -84,7 +84,8 @@ pub(super) async fn serve_within(
     let views = kinds.iter().flat_map(|(_, views)| views.clone()).collect();
     for (index, (kind, views)) in kinds.into_iter().enumerate() {
         let served = Served::new(Arc::new(kind), schema(), KindView::new(views));
-        all.slot(index).unwrap().serve(served.with_budget(limits, crate::budget::Metrics::default()));
+        let served = served.with_budget(limits, crate::budget::Metrics::default()).reconciled(true);
+        all.slot(index).unwrap().serve(served);
     }
     let api = Arc::new(Api::new(Arc::new(all), store, Metrics::register(&mut registry), LIMITS));
     let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LIMITS).await.unwrap();

@@ -11,7 +11,9 @@ use super::body::{self, Taken};
 use super::context::Context;
 use super::order::{Action, Order};
 use super::parameters::{self, Access, Parameters};
+use super::read::view;
 use super::service::Api;
+use super::settle::settle;
 use crate::kinds::Served;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -44,6 +46,7 @@ impl Api {
             Action::Delete => None,
             _ => Some(body::read(request, body::LIMIT, self.limits.body_time).await?),
         };
+        let view = view(served, key.namespace.as_deref())?;
         let order = Order {
             action,
             key,
@@ -54,10 +57,15 @@ impl Api {
             dry_run: parameters.dry_run,
         };
         let done = self.carry_out(served, order).await?;
+        let (done, applied) = match parameters.dry_run {
+            true => (done, None),
+            false => settle(served, view, done, action, context).await,
+        };
         let answer = match &done.entity {
             Some(entity) => answer::entity(done.status, entity, context.minimal),
             None => answer::empty(done.status),
         };
+        let answer = applied.into_iter().fold(answer, |answer, preference| answer::heeded(answer, &preference));
         Ok(match &done.location {
             Some(location) => answer::located(answer, location),
             None => answer,

@@ -89,7 +89,10 @@ impl Operations<'_> {
             &format!("Create a new {}", self.names.one),
             parameters,
             Some(self.body("application/json", "Write", "The new entity; without `id` one is made up.")),
-            &[(201, self.entity("It was created.", &["ETag", "Location", "Preference-Applied"]))],
+            &[
+                (201, self.entity("It was created.", &["ETag", "Location", "Preference-Applied"])),
+                (202, self.unsettled(&["ETag", "Location", "Preference-Applied"])),
+            ],
             &[&WRITE[..], &[Code::Conflict]].concat(),
         )
     }
@@ -103,9 +106,10 @@ impl Operations<'_> {
             parameters,
             Some(self.body("application/json", "Write", "The whole entity: what is left out is removed.")),
             &[
-                (200, self.entity("It was replaced.", &["ETag"])),
+                (200, self.entity("It was replaced.", &["ETag", "Preference-Applied"])),
                 (204, minimal("It was replaced.")),
                 (201, self.entity("It was created.", &["ETag", "Location", "Preference-Applied"])),
+                (202, self.unsettled(&["ETag", "Location", "Preference-Applied"])),
             ],
             &[&WRITE[..], &[Code::Conflict, Code::PreconditionFailed]].concat(),
         )
@@ -119,8 +123,20 @@ impl Operations<'_> {
             &format!("Change some fields of one {}", self.names.one),
             parameters,
             Some(self.patch_body("Patch", "the entity")),
-            &[(200, self.entity("It was changed.", &["ETag"])), (204, minimal("It was changed."))],
+            &[
+                (200, self.entity("It was changed.", &["ETag", "Preference-Applied"])),
+                (202, self.unsettled(&["ETag", "Preference-Applied"])),
+                (204, minimal("It was changed.")),
+            ],
             &[&WRITE[..], &[Code::NotFound, Code::Conflict, Code::PreconditionFailed]].concat(),
+        )
+    }
+
+    /// In place of what is answered to a write that has been dealt with.
+    fn unsettled(&self, headers: &[&str]) -> Value {
+        self.entity(
+            "It is stored; with `Prefer: respond-async` or `wait=N`, and the app has not dealt with it yet.",
+            headers,
         )
     }
 

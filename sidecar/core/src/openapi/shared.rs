@@ -299,7 +299,7 @@ pub(super) fn parameters() -> Value {
         "PreferWait": header("Prefer", json!({ "type": "string", "examples": ["wait=2"] }),
             "`wait=N`: how many seconds to wait for `At-Least-Version`, 5 when absent."),
         "PreferReturn": header("Prefer", json!({ "type": "string", "examples": ["return=minimal"] }),
-            "`return=minimal` leaves the body out of the answer: 204 in place of 200, and 201 and 202 without content."),
+            "`return=minimal` leaves the body out of the answer: 204 in place of 200, and 201 and 202 without content. Where the app reconciles the kind, `wait=N` waits up to so many seconds until it has, else 202; `respond-async` answers 202 at once. A delete waits until the entity is gone."),
     })
 }
 
@@ -310,7 +310,7 @@ pub(super) fn headers() -> Value {
         "ETag": header(json!({ "type": "string", "examples": ["\"1234\""] }), "The version, in quotes: for `If-Match` and `If-None-Match`."),
         "Age": header(json!({ "type": "integer", "minimum": 0 }), "How many seconds ago the cache was last known to be current."),
         "Location": header(json!({ "type": "string", "format": "uri-reference" }), "Where the new entity is."),
-        "PreferenceApplied": header(json!({ "type": "string" }), "The preference of `Prefer` that was heeded; with `return=minimal` there is no body."),
+        "PreferenceApplied": header(json!({ "type": "string" }), "The preferences of `Prefer` that were heeded; with `return=minimal` there is no body."),
         "RetryAfter": header(json!({ "type": "integer", "minimum": 0 }), "How many seconds to wait before the next try."),
         "Accept": header(json!({ "type": "string" }), "The media types that the body may have."),
         "AcceptEncoding": header(json!({ "type": "string" }), "The encodings that a body may have."),
