@@ -4,6 +4,7 @@
 //! that finds it, and for each namespace scope an informer and, where it is owned and Kafka is configured, a bridge; they wait until the kind is
 //! found. `main` calls it.
 
+mod admission;
 mod cache_metrics;
 mod discover;
 mod fault;
@@ -37,6 +38,7 @@ use crate::kinds::Kinds;
 use crate::leases::{self, Identity, Leadership};
 use crate::reconciler;
 use crate::store::{Store, Wanted};
+use admission::Webhook;
 use cache_metrics::CacheMetrics;
 use discover::{Discover, Found, Scope};
 pub use fault::AppError;
@@ -53,6 +55,8 @@ pub struct App {
     pub api: SocketAddr,
     /// Where the admin server listens.
     pub admin: SocketAddr,
+    /// Where the admission webhook listens, where there is one.
+    pub admission: Option<SocketAddr>,
     tasks: Tasks,
 }
 
@@ -101,6 +105,7 @@ impl App {
         let (events, writer) = telling::events(&config, environment, &connection, told);
         let (hooks, prober) = Hooks::new(config.app.clone(), crate::hooks::Metrics::register(&mut registry));
         prober.register(&mut registry);
+        let webhook = Webhook::build(&config, &kinds, &hooks, &readiness, &mut registry).await?;
         let parts = Parts {
             events: events.clone(),
             hooks,
@@ -123,6 +128,7 @@ impl App {
 
         let mut tasks = Tasks::new();
         tasks.spawn(Stage::Intake, "entity API", |stop| server.run(entity_api, stop));
+        let admission = webhook.map(|webhook| webhook.spawn(&mut tasks));
         for (index, kind) in parts.config.kinds.iter().enumerate() {
             parts.kind(index, kind, &mut tasks);
         }
@@ -137,8 +143,9 @@ impl App {
         let admin_address = admin.address();
         tasks.spawn(Stage::Plumbing, "admin server", |stop| admin.run(stop));
         let (server, namespace) = (&parts.connection.server, &parts.connection.namespace);
-        tracing::info!(%api, admin = %admin_address, apiserver = %server, %namespace, "serving");
-        Ok(Self { api, admin: admin_address, tasks })
+        let webhook = admission.map(tracing::field::display);
+        tracing::info!(%api, admin = %admin_address, admission = webhook, apiserver = %server, %namespace, "serving");
+        Ok(Self { api, admin: admin_address, admission, tasks })
     }
 
     /// Serves until `shutdown`: then stops the intake, finishes what is under way, sends what Kafka should still get, and ends.

@@ -6,6 +6,7 @@ use runtime::admin::AdminError;
 use runtime::kubernetes::ConnectError;
 use runtime::tasks::TaskError;
 
+use crate::admission::AdmissionError;
 use crate::bridge::BridgeError;
 use crate::http::{BindError, TokenError};
 use crate::store::DiscoveryError;
@@ -25,6 +26,9 @@ pub enum AppError {
     /// The admin server's address is taken.
     #[error("{0} (admin.address)")]
     Admin(#[source] AdminError),
+    /// The admission webhook's address is taken.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// A Kafka property is wrong.
     #[error(transparent)]
     Kafka(#[from] BridgeError),

@@ -72,8 +72,8 @@ impl Ruling {
     }
 }
 
-/// The whole answer.
-pub fn body(kind: &Kind, uid: &str, ruling: &Ruling) -> Vec<u8> {
+/// The whole answer. Without a kind, places are told in the text alone.
+pub fn body(kind: Option<&Kind>, uid: &str, ruling: &Ruling) -> Vec<u8> {
     let mut response = json!({"uid": uid});
     match ruling {
         Ruling::Allowed { warnings, patch } => {
@@ -101,7 +101,7 @@ pub fn body(kind: &Kind, uid: &str, ruling: &Ruling) -> Vec<u8> {
 }
 
 /// Not 422 `Invalid`, of which `kubectl` shows the causes and leaves the message out.
-fn refusal(kind: &Kind, message: &str, errors: &[FieldError]) -> Value {
+fn refusal(kind: Option<&Kind>, message: &str, errors: &[FieldError]) -> Value {
     let mut text = message.trim().to_owned();
     let mut causes = Vec::new();
     for FieldError { pointer, detail } in errors.iter().take(ERRORS) {
@@ -111,7 +111,9 @@ fn refusal(kind: &Kind, message: &str, errors: &[FieldError]) -> Value {
             text.push_str(&format!("{}: ", line(&rooted(pointer), MESSAGE_LETTERS)));
         }
         text.push_str(&detail);
-        causes.push(json!({"reason": "FieldValueInvalid", "field": field(kind, pointer), "message": detail}));
+        if let Some(kind) = kind {
+            causes.push(json!({"reason": "FieldValueInvalid", "field": field(kind, pointer), "message": detail}));
+        }
     }
     let mut status = json!({"code": 403, "reason": "Forbidden", "message": paragraph(&text)});
     if !causes.is_empty() {
@@ -207,7 +209,7 @@ mod tests {
     use crate::refusal::{self, Conditional};
 
     fn response(ruling: &Ruling) -> Value {
-        let review: Value = serde_json::from_slice(&body(&todo(), "u-1", ruling)).unwrap();
+        let review: Value = serde_json::from_slice(&body(Some(&todo()), "u-1", ruling)).unwrap();
         assert_eq!((&review["apiVersion"], &review["kind"]), (&json!(API_VERSION), &json!("AdmissionReview")));
         assert_eq!(review["response"]["uid"], json!("u-1"));
         review["response"].clone()
