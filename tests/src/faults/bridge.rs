@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// An answer of a sidecar that may stand still.
 const ANSWER: Duration = Duration::from_secs(2);
 /// So little that changes collapse when Kafka is away for some seconds, and so much that one change of each entity has room.
-const QUEUE: &str = "48Ki";
+const QUEUE: &str = "128Ki";
 /// Versions between a snapshot and its being restored: more than a restarted cluster makes by itself before a sidecar looks.
 const VERSIONS_LOST: usize = 400;
 /// The pace of the tests, and of whoever has time.
