@@ -21,14 +21,15 @@ pub(super) async fn measure(
     let Amount { many, .. } = amount;
     let Some(any) = places.first() else { return Ok(()) };
     println!("{many} changes while no sidecar runs, which takes a minute or two …");
-    writer::full(site, any, many, many, Duration::from_secs(600)).await?;
+    let written = writer::full(site, any, many, many, Duration::from_secs(600)).await?;
+    let last = written.iter().map(|write| write.version).max().unwrap_or_default();
     // Its history begins anew.
     site.cluster.process(Part::ApiServer).restart().await?;
     println!("catching up with them, {} rounds …", places.len());
     let (mut ours, mut theirs, mut seconds) = (Vec::new(), Vec::new(), Vec::new());
     for place in places {
         let from = plain::end(&site.brokers, &place.topic).await?;
-        let run = catch_up(site, place, from, many).await?;
+        let run = catch_up(site, place, from, last, many).await?;
         ours.push(run.rate);
         theirs.push(run.plain);
         seconds.push(run.seconds);

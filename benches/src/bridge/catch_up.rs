@@ -28,7 +28,7 @@ pub(super) async fn measure(
     for round in 0..rounds {
         let place = Place { topic: format!("bench.many-{round}"), ..place.clone() };
         site.topic(&place.topic).await?;
-        let run = catch_up(site, &place, 0, many).await?;
+        let run = catch_up(site, &place, 0, 0, many).await?;
         seconds.push(run.seconds);
         peaks.push(run.peak);
         ours.push(run.rate);
@@ -56,12 +56,13 @@ pub(super) struct Run {
     pub(super) peak: f64,
 }
 
-/// Starts a sidecar whose cluster is named by the place's topic, and lets it tell `count` records behind `from`.
-pub(super) async fn catch_up(site: &Site, place: &Place, from: i64, count: usize) -> anyhow::Result<Run> {
+/// Starts a sidecar whose cluster is named by the place's topic, and lets it tell `count` records behind `from`, everything up to a version.
+pub(super) async fn catch_up(site: &Site, place: &Place, from: i64, version: u64, count: usize) -> anyhow::Result<Run> {
     let start = Instant::now();
     let sidecar = site.in_cluster(&place.topic, place).await?;
-    // Its part is up once the position has a version: all is told.
+    // Where there is no position, its part is up once all is told.
     site::ready(&sidecar).await?;
+    site::told(&sidecar, version).await?;
     let seconds = start.elapsed().as_secs_f64();
     let peak = peak(sidecar.program.pid())?;
     sidecar.terminate().await?;
