@@ -18,6 +18,8 @@ pub mod header {
     pub const CONTENT_TYPE: &str = "content-type";
     /// How many versions of the entity are known to be passed over since its last record, or [`super::SKIPPED_UNKNOWN`].
     pub const SKIPPED: &str = "kab_skipped";
+    /// W3C Trace Context: the trace of the write that the record tells, where the sidecar traces.
+    pub const TRACEPARENT: &str = "traceparent";
 }
 
 /// Value of `kab_skipped` after a gap of unknown size.

@@ -95,33 +95,58 @@ impl FromStr for TraceContext {
     }
 }
 
-/// The version of an object, and the trace of the write that made it, from the object's JSON as the API server sends it; absent where it is in none.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    object: Object<'a>,
+}
+
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    #[serde(borrow, default)]
+    resource_version: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    annotations: Annotations<'a>,
+}
+
+#[derive(Deserialize)]
+struct Annotations<'a> {
+    // contract::names::TRACEPARENT; an attribute takes no constant.
+    #[serde(borrow, rename = "k8sasbackend.com/traceparent")]
+    traceparent: Cow<'a, str>,
+}
+
+/// The version of an object (0 where it is not stored yet), and the trace of the write that made it, from the object's JSON; absent where it is in none.
 pub fn of_object(object: &[u8]) -> Option<(Version, TraceContext)> {
-    #[derive(Deserialize)]
-    struct Object<'a> {
-        #[serde(borrow)]
-        metadata: Metadata<'a>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata<'a> {
-        #[serde(borrow, default)]
-        resource_version: Option<Cow<'a, str>>,
-        #[serde(borrow)]
-        annotations: Annotations<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Annotations<'a> {
-        // contract::names::TRACEPARENT; an attribute takes no constant.
-        #[serde(borrow, rename = "k8sasbackend.com/traceparent")]
-        traceparent: Cow<'a, str>,
-    }
-    // Most objects are in no trace, and to look for the word costs a fraction of reading them.
+    is_mentioned(object).then_some(())?;
+    serde_json::from_slice::<Object<'_>>(object).ok()?.trace()
+}
+
+/// The same of a line of a watch.
+pub fn of_watch_line(line: &[u8]) -> Option<(Version, TraceContext)> {
+    is_mentioned(line).then_some(())?;
+    serde_json::from_slice::<Line<'_>>(line).ok()?.object.trace()
+}
+
+/// Most objects are in no trace, and to look for the word costs a fraction of reading them.
+fn is_mentioned(text: &[u8]) -> bool {
     let word = TRACEPARENT.as_bytes();
-    object.windows(word.len()).any(|window| window == word).then_some(())?;
-    let Object { metadata } = serde_json::from_slice(object).ok()?;
-    let version = metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or(Version(0));
-    Some((version, metadata.annotations.traceparent.parse().ok()?))
+    text.windows(word.len()).any(|window| window == word)
+}
+
+impl Object<'_> {
+    fn trace(self) -> Option<(Version, TraceContext)> {
+        let Metadata { resource_version, annotations } = self.metadata;
+        let version = resource_version.and_then(|version| version.parse().ok()).unwrap_or(Version(0));
+        Some((version, annotations.traceparent.parse().ok()?))
+    }
 }
 
 #[cfg(test)]
@@ -196,6 +221,9 @@ mod tests {
             assert_eq!(of_object(object(without).as_bytes()), None, "{without}");
         }
         assert_eq!(of_object(b"k8sasbackend.com/traceparent"), None);
+        let line = format!(r#"{{"type":"ADDED","object":{}}}"#, object(&annotated));
+        assert_eq!(of_watch_line(line.as_bytes()), of_object(object(&annotated).as_bytes()));
+        assert_eq!(of_watch_line(object(&annotated).as_bytes()), None);
     }
 
     proptest! {

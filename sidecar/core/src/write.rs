@@ -32,6 +32,7 @@ mod place;
 mod scan;
 pub mod status;
 mod time;
+mod traced;
 
 use contract::names::{EXPIRES_AT, IDEMPOTENCY};
 use contract::problem::{Code, Problem};
@@ -88,6 +89,8 @@ enum Guess {
     Unchanged,
     /// Has the maps that a patch reaches into.
     Shaped,
+    /// Exists, and has them.
+    ExistsShaped,
 }
 
 impl Request {
@@ -101,6 +104,7 @@ impl Request {
             // 422: a JSON patch whose place is gone; the version is compared after it is applied.
             Guess::Unchanged => matches!(status, 404 | 409 | 422),
             Guess::Shaped => status == 422,
+            Guess::ExistsShaped => matches!(status, 404 | 422),
         }
     }
 }
