@@ -7,6 +7,7 @@ mod api;
 pub mod openapi;
 mod pages;
 mod problem;
+mod reconcile;
 mod rules;
 mod sidecar;
 
@@ -48,6 +49,7 @@ pub fn router(settings: &Settings) -> reqwest::Result<Router> {
     Ok(Router::new()
         .merge(api::routes())
         .merge(pages::routes())
+        .merge(reconcile::routes())
         .fallback(async || Problem::not_found("There is nothing at this path."))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .with_state(app))

@@ -22,6 +22,8 @@ mod lists;
 mod malformed;
 mod outages;
 mod paging;
+mod reconcile;
+mod reconcilers;
 mod records;
 mod redefinitions;
 mod refusals;

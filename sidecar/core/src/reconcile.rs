@@ -82,7 +82,9 @@ pub fn matters(before: Option<&Entity>, after: &Entity, deleted: bool) -> bool {
     deleted
         || before.uid != after.uid
         || before.deleting != after.deleting
-        || before.marks != after.marks
+        || [Mark::Paused, Mark::Forced].iter().any(|mark| before.marks.has(*mark) != after.marks.has(*mark))
+        // That we put it on calls for nothing; that somebody took it off does.
+        || (before.marks.has(Mark::Finalizer) && !after.marks.has(Mark::Finalizer))
         || before.labels != after.labels
         || facts(before) != facts(after)
 }
@@ -168,7 +170,7 @@ mod tests {
             (r#","generation":4,"labels":{"a":"1"}"#, r#","spec":{"x":2}"#, true),
             (r#","generation":3,"labels":{"a":"2"}"#, r#","spec":{"x":1}"#, true),
             (r#","generation":3,"labels":{"a":"1"},"deletionTimestamp":"2026-01-01T00:00:00Z""#, "", true),
-            (r#","generation":3,"labels":{"a":"1"},"finalizers":["x/y"]"#, "", true),
+            (r#","generation":3,"labels":{"a":"1"},"finalizers":["k8sasbackend.com/finalize"]"#, "", false),
             (r#","generation":3,"labels":{"a":"1"},"annotations":{"k8sasbackend.com/paused":"true"}"#, "", true),
             (
                 r#","generation":3,"labels":{"a":"1"},"annotations":{"k8sasbackend.com/expires-at":"2027-01-01T00:00:00Z"}"#,
@@ -179,6 +181,8 @@ mod tests {
         ] {
             assert_eq!(matters(Some(&before), &entity(metadata, rest), false), expected, "{metadata} {rest}");
         }
+        let ours = entity(r#","generation":3,"labels":{"a":"1"},"finalizers":["k8sasbackend.com/finalize"]"#, "");
+        assert!(matters(Some(&ours), &before, false), "somebody took it off");
         assert!(matters(None, &before, false));
         assert!(matters(Some(&before), &before, true));
     }
