@@ -7,6 +7,7 @@
 mod admission;
 mod cache_metrics;
 mod discover;
+mod expire;
 mod fault;
 mod lead;
 mod reconcile;
@@ -32,6 +33,7 @@ use crate::budget;
 use crate::config::{Config, KafkaConfig, KindConfig, Namespace, Namespaces, Source};
 use crate::events::{self, Events};
 use crate::hooks::Hooks;
+use crate::expirer;
 use crate::http::{Access, Api, Server, Token};
 use crate::informer::{self, Attachments, Informer};
 use crate::kinds::Kinds;
@@ -76,6 +78,7 @@ struct Parts {
     events: Events,
     hooks: Hooks,
     reconcilers: reconciler::Metrics,
+    expiry: expirer::Metrics,
 }
 
 impl App {
@@ -110,6 +113,7 @@ impl App {
             events: events.clone(),
             hooks,
             reconcilers: reconciler::Metrics::register(&mut registry),
+            expiry: expirer::Metrics::register(&mut registry),
             informers: informer::Metrics::register(&mut registry),
             bridges: bridge::Metrics::register(&mut registry),
             sources: bridge::source::Metrics::register(&mut registry),
@@ -200,7 +204,7 @@ impl Parts {
                     }
                 }
             }
-            let purpose = lead::purpose(kind, self.config.app.name.as_deref(), broadcast.is_some());
+            let purpose = lead::purpose(kind, self.config.app.name.as_deref());
             if let Some(purpose) = purpose {
                 let keeper = KeepLater {
                     connection: self.connection.clone(),
@@ -224,6 +228,7 @@ impl Parts {
                 tasks.spawn(Stage::Work, format!("owner {title}"), |stop| teller.run(finding_kind, stop));
             }
             self.reconcilers((index, kind), (place, &title), shards, &finding, tasks);
+            self.expirer(kind, (place, &title), &leadership, &finding, tasks);
             let Some(kafka) = broadcast else { continue };
             let bridge = BroadcastLater {
                 kafka,

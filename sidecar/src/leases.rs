@@ -66,6 +66,16 @@ pub fn leadership() -> (Announcer, Leadership) {
     (announcer, Leadership { standing: receiver, engaged, notified })
 }
 
+/// For tests of drivers: one that stands so for good.
+#[cfg(test)]
+pub(crate) fn leadership_that_is(standing: Standing) -> Leadership {
+    let (announcer, leadership) = leadership();
+    announcer.announce(standing);
+    // Dropping it would tell that the process ends.
+    std::mem::forget(announcer);
+    leadership
+}
+
 impl Leadership {
     /// Whether the term of that number still goes on at this very moment, also after the process or the machine stood still. What was begun in it may be
     /// brought to its end.
@@ -124,6 +134,21 @@ impl Leadership {
     /// Keeps how far the app has been notified in a term: with the next renewal of the Lease, and at the latest when it is handed over.
     pub fn keep_notified(&self, term: &Term, place: String) {
         self.notified.reach(term.epoch, place);
+    }
+
+    /// Returns when the term of that number is over, so that nothing of it may go on.
+    pub async fn over(&mut self, term: u64) {
+        loop {
+            let left = match &*self.standing.borrow_and_update() {
+                Standing::Leading(now) | Standing::Yielding(now) => left(now, term),
+                _ => None,
+            };
+            let Some(left) = left else { return };
+            tokio::select! {
+                changed = self.standing.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(left) => {}
+            }
+        }
     }
 
     /// Says that work is under way, until the answer is dropped.

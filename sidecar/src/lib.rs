@@ -8,6 +8,7 @@ pub mod config;
 
 pub mod admission;
 pub mod bridge;
+pub mod expirer;
 pub mod http;
 pub mod reconciler;
 

@@ -3,6 +3,8 @@
 //! A [`View`] is one watch's cache behind a lock that is never held across an await; a [`KindView`] is all views of a kind, one for each
 //! namespace scope. Nothing here asks the API server.
 
+mod follower;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ use sidecar_core::query::ListQuery;
 use sidecar_core::version::Version;
 use sidecar_core::watch::Loss;
 use tokio::sync::{Notify, watch};
+
+pub use follower::Follower;
 
 /// The shared cache of one watch.
 #[derive(Debug)]
@@ -184,6 +188,13 @@ impl View {
         let state = self.state.read();
         let keys = || state.followed.cache().range(behind).take(most).map(|entity| entity.key.clone()).collect();
         state.filled.then(keys)
+    }
+
+    /// All entities in a namespace, or all where that is absent.
+    pub fn within(&self, namespace: Option<&str>) -> Vec<Arc<Entity>> {
+        let state = self.state.read();
+        let entities = state.followed.cache().range(None);
+        entities.filter(|entity| namespace.is_none() || entity.key.namespace.as_deref() == namespace).cloned().collect()
     }
 
     /// The entities with a label.

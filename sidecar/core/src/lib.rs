@@ -10,6 +10,7 @@ pub mod cache;
 pub mod entity;
 pub mod envelope;
 pub mod events;
+pub mod expiry;
 pub mod feed;
 pub mod fields;
 pub mod filter;

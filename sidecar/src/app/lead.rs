@@ -12,12 +12,10 @@ use crate::config::KindConfig;
 use crate::leases::{self, Announcer, Identity, Keeper, Leadership, Purpose};
 
 /// Whether this kind has work that only one sidecar may do, and what its Lease is for then.
-pub(super) fn purpose(kind: &KindConfig, app: Option<&str>, broadcast: bool) -> Option<Purpose> {
+pub(super) fn purpose(kind: &KindConfig, app: Option<&str>) -> Option<Purpose> {
     match (kind.owned, kind.hooks.notify.is_some(), app) {
-        (true, notify, _) => {
-            let works = kind.hooks.reconcile.is_some() || kind.hooks.finalize.is_some();
-            (broadcast || works || notify).then_some(Purpose::Own)
-        }
+        // Entities of every owned kind may expire.
+        (true, ..) => Some(Purpose::Own),
         // The configuration gives an application a name that is notified of what it does not own.
         (false, true, Some(app)) => Some(Purpose::Notify(app.to_owned())),
         (false, ..) => None,
