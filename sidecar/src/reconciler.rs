@@ -32,9 +32,9 @@ use crate::hooks::Hooks;
 use crate::kinds::{Description, Kinds, Slot};
 use crate::leases::Leadership;
 use crate::store::Store;
-use crate::view::View;
+use crate::view::{Follower, KindView, View};
 pub use children::Children;
-use children::Follower;
+use children::Followers;
 pub use metrics::Metrics;
 use work::{Done, Memory};
 
@@ -68,6 +68,8 @@ pub struct Setting {
     pub kinds: Arc<Kinds>,
     /// Its place among them.
     pub index: usize,
+    /// Kinds whose objects the app is shown with an entity.
+    pub related: Vec<(Arc<Kind>, KindView)>,
     /// To bring the world in step with an entity.
     pub reconcile: Option<Hook>,
     /// To clean up before an entity goes.
@@ -96,6 +98,7 @@ struct Context {
     view: Arc<View>,
     kinds: Arc<Kinds>,
     index: usize,
+    related: Vec<(Arc<Kind>, KindView)>,
     reconcile: Option<Hook>,
     finalize: Option<Hook>,
     children: Children,
@@ -137,6 +140,7 @@ pub async fn term(setting: &Setting, children: Children, leadership: Leadership,
         view,
         kinds: Arc::clone(&setting.kinds),
         index: setting.index,
+        related: setting.related.clone(),
         reconcile: setting.reconcile.clone(),
         finalize: setting.finalize.clone(),
         children,
@@ -156,6 +160,7 @@ pub async fn term(setting: &Setting, children: Children, leadership: Leadership,
         memories: HashMap::new(),
         parents: HashMap::new(),
         sweep: Some(None),
+        sweep_again: false,
         jitter: RandomState::new(),
         steps: 0,
     };
@@ -172,6 +177,8 @@ struct Session {
     parents: HashMap<Box<str>, Key>,
     /// A look at everything has come as far as this key.
     sweep: Option<Option<Key>>,
+    /// There is a reason for another one behind it.
+    sweep_again: bool,
     jitter: RandomState,
     steps: u64,
 }
@@ -185,7 +192,9 @@ impl Session {
         mut health: watch::Receiver<Standing>,
         stop: CancellationToken,
     ) {
-        let mut children = self.context.children.follow();
+        let mut children = Followers::new(&self.context.children.views);
+        let related: Vec<_> = self.context.related.iter().flat_map(|(_, view)| view.views().to_vec()).collect();
+        let mut related = Followers::new(&related);
         let mut looks = FuturesUnordered::new();
         let mut again = resync.map(|resync| tokio::time::interval_at(tokio::time::Instant::now() + resync, resync));
         let mut deadline = None;
@@ -198,6 +207,10 @@ impl Session {
                     let Some(taken) = self.queue.take(Instant::now()) else { break };
                     self.context.metrics.taken(&self.context.name, self.shard.index, taken.waited);
                     let memory = self.memories.remove(&taken.key).unwrap_or_default();
+                    if let Some(entity) = self.context.view.find(&taken.key) {
+                        // Before there are children: the watch may tell of the first one before the look is done.
+                        self.parents.insert(entity.uid.clone(), taken.key.clone());
+                    }
                     looks.push(work::look(Arc::clone(&self.context), taken, memory));
                 }
             } else if looks.is_empty() {
@@ -212,10 +225,14 @@ impl Session {
                 () = entities.changed() => self.hear(&mut entities),
                 () = children.changed() => match children.hear() {
                     Some(parents) => self.children_changed(&parents),
-                    None => self.sweep = Some(None),
+                    None => self.look_at_all(),
                 },
+                () = related.changed() => {
+                    related.pass();
+                    self.look_at_all();
+                }
                 () = until(wake) => {}
-                () = tick(&mut again) => self.sweep = Some(None),
+                () = tick(&mut again) => self.look_at_all(),
                 () = changed(&mut health) => self.notice(*health.borrow_and_update()),
                 () = stop.cancelled(), if !stopping => deadline = Some(tokio::time::Instant::now() + DRAIN),
                 () = at(deadline) => return,
@@ -231,19 +248,31 @@ impl Session {
         }
     }
 
+    /// A look at everything begins, behind the one that is under way: one that always began anew would never come to the last keys.
+    fn look_at_all(&mut self) {
+        match self.sweep {
+            Some(Some(_)) => self.sweep_again = true,
+            Some(None) | None => self.sweep = Some(None),
+        }
+    }
+
     /// The next portion of a look at everything, where the queue has little to do.
     fn feed(&mut self) {
-        let Some(behind) = self.sweep.clone() else { return };
         let now = Instant::now();
-        if self.queue.numbers(now).due >= PORTION {
-            return;
-        }
-        // Until there is anything to read, the watch has to bring it, and wakes us.
-        let Some(keys) = self.context.view.keys(behind, PORTION) else { return };
-        self.sweep = (keys.len() == PORTION).then(|| keys.last().cloned());
-        for key in keys.into_iter().filter(|key| self.shard.holds(key)) {
-            // There is room: a portion is far less than the queue takes, and little is due.
-            self.queue.add(key, now);
+        while let Some(behind) = self.sweep.clone() {
+            if self.queue.numbers(now).due >= PORTION {
+                return;
+            }
+            // Until there is anything to read, the watch has to bring it, and wakes us.
+            let Some(keys) = self.context.view.keys(behind, PORTION) else { return };
+            self.sweep = (keys.len() == PORTION).then(|| keys.last().cloned());
+            if self.sweep.is_none() && std::mem::take(&mut self.sweep_again) {
+                self.sweep = Some(None);
+            }
+            for key in keys.into_iter().filter(|key| self.shard.holds(key)) {
+                // There is room: a portion is far less than the queue takes, and little is due.
+                self.queue.add(key, now);
+            }
         }
     }
 
@@ -259,18 +288,19 @@ impl Session {
             }
         });
         if missed || !whole {
-            self.sweep = Some(None);
+            self.look_at_all();
         }
     }
 
     fn children_changed(&mut self, parents: &[Box<str>]) {
-        let now = Instant::now();
+        let (now, mut missed) = (Instant::now(), false);
         for uid in parents {
             // One that is not known here has not been looked at in this term, and will be.
             let Some(key) = self.parents.get(uid) else { continue };
-            if !self.queue.add(key.clone(), now) {
-                self.sweep = Some(None);
-            }
+            missed |= !self.queue.add(key.clone(), now);
+        }
+        if missed {
+            self.look_at_all();
         }
     }
 

@@ -63,7 +63,7 @@ fn is_reconciled(order: &Value) -> Option<()> {
 /// Once this one is reconciled, whatever was due before it has been looked at.
 async fn settled(sidecar: &Sidecar) -> anyhow::Result<()> {
     let id = format!("settled-{}", e2e::program::unique());
-    sidecar.api.put(&format!("/v1/orders/{id}"), &json!({"n": 1})).await?.expect(201)?;
+    sidecar.api.put(&format!("/v1/orders/{id}"), &json!({"n": 0})).await?.expect(201)?;
     shown(sidecar, &id, "a last order to be reconciled", is_reconciled).await?;
     Ok(())
 }
@@ -384,11 +384,11 @@ fn a_look_at_everything_that_finds_all_well_writes_nothing() {
                 .chain(children)
                 .collect())
         };
-        let (before, writes) = (versions().await?, sidecar.metric("kab_reconcile_writes").await?);
+        let (before, writes) = (versions().await?, sidecar.metric("kab_reconcile_writes_total").await?);
         let requests = patches(&sidecar).await?;
         looks(2).await?;
         assert_eq!(versions().await?, before);
-        assert_eq!(sidecar.metric("kab_reconcile_writes").await?, writes);
+        assert_eq!(sidecar.metric("kab_reconcile_writes_total").await?, writes);
         assert_eq!(patches(&sidecar).await?, requests, "not even a request");
         Ok(())
     });

@@ -25,7 +25,7 @@ use crate::kinds::Kinds;
 use crate::leases::Leadership;
 use crate::reconciler::{self, Children, Hook, Setting};
 use crate::store::{Store, Wanted};
-use crate::view::View;
+use crate::view::{KindView, View};
 
 /// Between two looks for a kind of children that is not there.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -102,25 +102,57 @@ impl ReconcileLater {
     ) -> Result<(), Infallible> {
         let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
         let Some(child_kinds) = stop.run_until_cancelled(self.child_kinds()).await else { return Ok(()) };
-        let setting = self.setting(&kind, &view);
+        let Some(related) = stop.run_until_cancelled(self.related()).await else { return Ok(()) };
+        let setting = self.setting(&kind, &view, related);
         loop {
             self.part.up_with("standby: not the leader");
             let Some(Ok(term)) = stop.run_until_cancelled(self.leadership.gained()).await else { return Ok(()) };
             self.part.up();
             let mut leadership = self.leadership.clone();
             let children = children(&kind, &view, &child_kinds);
+            let ending = stop.child_token();
+            let engaged = leadership.engage();
             let working =
-                reconciler::term(&setting, children.clone(), self.leadership.clone(), term.number, stop.clone());
+                reconciler::term(&setting, children.clone(), self.leadership.clone(), term.number, ending.clone());
+            let watching = join_all(self.informers(&children));
+            tokio::pin!(working, watching);
             tokio::select! {
-                () = working => return Ok(()),
+                () = &mut working => return Ok(()),
                 // They go on while what is under way is finished.
-                _ = join_all(self.informers(&children)) => std::future::pending().await,
+                _ = &mut watching => std::future::pending().await,
                 () = leadership.lost(term.number) => {}
             }
+            // Where the Lease is only about to be handed on, what is under way is finished first: the app must never work on one entity for two.
+            ending.cancel();
+            tokio::select! {
+                () = &mut working => {}
+                _ = &mut watching => std::future::pending().await,
+                () = leadership.over(term.number) => {}
+            }
+            drop(engaged);
         }
     }
 
-    fn setting(&self, kind: &Arc<Kind>, view: &Arc<View>) -> Setting {
+    /// The kinds that are shown with an entity, as soon as all of them are served.
+    async fn related(&self) -> Vec<(Arc<Kind>, KindView)> {
+        let wanted =
+            self.config.hooks.reconcile.as_ref().map(|reconcile| reconcile.related.clone()).unwrap_or_default();
+        let mut related = Vec::new();
+        for Reference { group, version, kind } in wanted {
+            loop {
+                let mut served = self.kinds.served();
+                let of = |found: &Kind| found.kind == kind && found.group == group && found.version == version;
+                if let Some(found) = served.find(|served| of(&served.kind)) {
+                    break related.push((Arc::clone(&found.kind), found.view.clone()));
+                }
+                self.part.down(format!("related: {kind} is not served yet"));
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+        related
+    }
+
+    fn setting(&self, kind: &Arc<Kind>, view: &Arc<View>, related: Vec<(Arc<Kind>, KindView)>) -> Setting {
         let HooksConfig { reconcile, finalize, .. } = &self.config.hooks;
         let hook = |path: &str, deadline| Hook { path: Arc::from(path), deadline };
         Setting {
@@ -129,6 +161,7 @@ impl ReconcileLater {
             shard: self.shard,
             kinds: Arc::clone(&self.kinds),
             index: self.index,
+            related,
             concurrency: reconcile.as_ref().map_or(FINALIZING, |reconcile| reconcile.concurrency),
             resync: reconcile.as_ref().and_then(|reconcile| reconcile.resync),
             reconcile: reconcile.as_ref().map(|reconcile| hook(&reconcile.path, reconcile.deadline)),

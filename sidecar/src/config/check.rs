@@ -314,6 +314,8 @@ fn check_kinds(raw: &RawConfig, wrong: Wrong<'_>) -> Result<Vec<KindConfig>, Con
         }
         kinds.push(kind);
     }
+    hooks::related(&kinds, wrong)?;
+    hooks::notified(&kinds, raw.app.name.is_some(), wrong)?;
     Ok(kinds)
 }
 

@@ -4,16 +4,10 @@ use std::sync::Arc;
 
 use contract::names::PARENT;
 use sidecar_core::entity::Entity;
-use sidecar_core::followed::{Cursor, Event};
 use sidecar_core::kind::Kind;
 use sidecar_core::reconcile::child::parent_of;
-use sidecar_core::version::Version;
-use tokio::sync::watch;
 
-use crate::view::View;
-
-/// How many events are read at a time.
-const EVENTS: usize = 256;
+use crate::view::{Follower, View};
 
 /// The kinds of children that are declared, with a view each: of those objects alone that have our label.
 #[derive(Debug, Clone, Default)]
@@ -40,28 +34,33 @@ impl Children {
     pub(super) fn kind(&self, place: usize) -> Option<(&Arc<Kind>, &Arc<View>)> {
         Some((self.kinds.get(place)?, self.views.get(place)?))
     }
-
-    /// Follows all of them from now on.
-    pub(super) fn follow(&self) -> Followers {
-        let views = self.views.iter().map(|view| Follower::new(Arc::clone(view)));
-        Followers { followers: views.collect() }
-    }
 }
 
-/// One follower for each kind of children.
+/// One follower for each view of several.
 pub(super) struct Followers {
     followers: Vec<Follower>,
 }
 
 impl Followers {
+    /// From now on.
+    pub(super) fn new(views: &[Arc<View>]) -> Self {
+        Self { followers: views.iter().map(|view| Follower::new(Arc::clone(view))).collect() }
+    }
+
+    /// Leaves out what there is to hear.
+    pub(super) fn pass(&mut self) {
+        for follower in &mut self.followers {
+            follower.each(|_| {});
+        }
+    }
+
     /// Returns when there may be something to hear.
     pub(super) async fn changed(&mut self) {
-        let changes: Vec<_> = self.followers.iter_mut().map(|follower| Box::pin(follower.progress.changed())).collect();
+        let changes: Vec<_> = self.followers.iter_mut().map(|follower| Box::pin(follower.changed())).collect();
         if changes.is_empty() {
             return std::future::pending().await;
         }
-        // The senders live as long as the views, so this cannot fail.
-        let _ = futures::future::select_all(changes).await;
+        futures::future::select_all(changes).await;
     }
 
     /// The uids of the parents whose children have changed; `None` where that is not known any more: then any may have.
@@ -76,42 +75,5 @@ impl Followers {
         }
         parents.dedup();
         (!lost).then_some(parents)
-    }
-}
-
-/// A place in what a view tells.
-pub(super) struct Follower {
-    view: Arc<View>,
-    cursor: Cursor,
-    progress: watch::Receiver<Version>,
-}
-
-impl Follower {
-    pub(super) fn new(view: Arc<View>) -> Self {
-        let progress = view.progress();
-        let (_, cursor) = view.follow();
-        Self { view, cursor, progress }
-    }
-
-    /// Returns when there may be something to hear.
-    pub(super) async fn changed(&mut self) {
-        // The sender lives as long as the view, so this cannot fail.
-        let _ = self.progress.changed().await;
-    }
-
-    /// Hands over every change since the last call; `false`: some are not known any more.
-    pub(super) fn each(&mut self, mut hear: impl FnMut(&Event)) -> bool {
-        self.progress.mark_unchanged();
-        loop {
-            let Some((events, cursor)) = self.view.after(self.cursor, EVENTS) else {
-                (_, self.cursor) = self.view.follow();
-                return false;
-            };
-            self.cursor = cursor;
-            events.iter().for_each(|event| hear(event));
-            if events.len() < EVENTS {
-                return true;
-            }
-        }
     }
 }

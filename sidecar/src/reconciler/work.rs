@@ -140,7 +140,18 @@ impl Look<'_> {
         let children = ctx.children.of(&self.entity.uid);
         let shown: Vec<_> =
             children.iter().filter_map(|(place, child)| Some((&**ctx.children.kind(*place)?.0, &**child))).collect();
-        let Ok(body) = body::request(&self.entity, &shown, &[], self.attempt) else {
+        let namespace = self.entity.key.namespace.as_deref();
+        let related: Vec<_> = ctx
+            .related
+            .iter()
+            .flat_map(|(kind, view)| {
+                let views =
+                    view.views().iter().filter(|view| view.namespace().is_none_or(|of| Some(&**of) == namespace));
+                views.flat_map(|view| view.within(namespace)).map(move |related| (kind, related))
+            })
+            .collect();
+        let related: Vec<_> = related.iter().map(|(kind, related)| (&***kind, &**related)).collect();
+        let Ok(body) = body::request(&self.entity, &shown, &related, self.attempt) else {
             return Ok((Outcome::OnChange, Ended::rejected));
         };
         let call = Call {
@@ -152,7 +163,7 @@ impl Look<'_> {
             headers: HeaderMap::new(),
             attempt: self.attempt,
             deadline: hook.deadline,
-            trace: None,
+            trace: crate::spans::of(self.entity.version),
         };
         self.leads()?;
         let answered = ctx.app.call(call).await;

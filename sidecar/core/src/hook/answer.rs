@@ -34,6 +34,10 @@ pub fn read<T: Reply>(body: &[u8]) -> Result<Read<T>, Unusable> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Unusable { pointer: None, fault: "it is empty".to_owned() });
     }
+    // A list could be read as an object's members in their order.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Unusable { pointer: Some(String::new()), fault: "it is a list, and no object".to_owned() });
+    }
     let deserializer = &mut serde_json::Deserializer::from_slice(body);
     let answer = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| {
         let pointer = error.inner().is_data().then(|| pointer(error.path()));
@@ -112,6 +116,7 @@ mod tests {
             ("<html>", "it is not JSON"),
             (r#"{"allowed": tru"#, "it is not JSON"),
             (r#"{"allowed": true} {}"#, "it is not JSON"),
+            (" [true]", "it is a list"),
             ("null", ": expected struct ValidateAnswer"),
             ("{}", ": missing field `allowed`"),
             (r#"{"allowed": "sesame"}"#, "/allowed: expected a boolean"),

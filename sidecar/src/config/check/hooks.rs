@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use super::super::KindConfig;
 use super::super::hooks::{
     AdmissionConfig, AppConfig, AppUrl, FinalizeConfig, GuardConfig, HealthConfig, HooksConfig, NotifyConfig,
     OnFailure, ReconcileConfig, Reference, Writers,
 };
 use super::super::raw::hooks::{RawFailurePolicy, RawGuard, RawNotify, RawReconcile, RawReference, RawWriters};
-use super::super::raw::{RawApp, RawConfig, RawKind};
+use super::super::raw::{RawApp, RawConfig, RawKind, RawSource};
 use super::{ConfigError, Wrong, address, group_version, is_kind, is_name, is_topic};
 
 /// A call at the door has to end before the API server's own patience with a webhook, of at most 30 seconds.
@@ -119,6 +120,11 @@ pub(super) fn hooks(
         let text = "is for owned kinds only; set `owned: true` or leave it out".to_owned();
         return Err(wrong(&["hooks", hook], text));
     }
+    let works = written.iter().find(|(hook, written)| *written && matches!(*hook, "reconcile" | "finalize"));
+    if let Some((hook, _)) = works.filter(|_| raw.source == RawSource::Kafka) {
+        let text = "needs what only the API server tells: set `source: watch`".to_owned();
+        return Err(wrong(&["hooks", hook], text));
+    }
     let within =
         |hook: &'static str| move |path: &[&str], text: String| wrong(&[&["hooks", hook], path].concat(), text);
     let guarded =
@@ -224,6 +230,33 @@ pub(super) fn references(raw: &[RawReference], key: &str, wrong: Wrong<'_>) -> R
         references.push(reference);
     }
     Ok(references)
+}
+
+/// What an entity is shown with is in the cache.
+pub(super) fn related(kinds: &[KindConfig], wrong: Wrong<'_>) -> Result<(), ConfigError> {
+    for (index, kind) in kinds.iter().enumerate() {
+        let related = kind.hooks.reconcile.iter().flat_map(|reconcile| &reconcile.related).enumerate();
+        for (place, Reference { group, version, kind }) in related {
+            let is_it = |other: &KindConfig| other.group == *group && other.version == *version && other.kind == *kind;
+            if !kinds.iter().any(is_it) {
+                let (at, place) = (index.to_string(), place.to_string());
+                let key = ["kinds", &at, "hooks", "reconcile", "related", &place];
+                return Err(wrong(&key, format!("{kind} is not among `kinds`: name it there too")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Of the replicas of an application one notifies it of a kind that it does not own; they find each other by its name.
+pub(super) fn notified(kinds: &[KindConfig], named: bool, wrong: Wrong<'_>) -> Result<(), ConfigError> {
+    match kinds.iter().position(|kind| !kind.owned && kind.hooks.notify.is_some()) {
+        Some(index) if !named => {
+            let text = "needs app.name where the kind is not owned: by it the replicas agree which of them notifies";
+            Err(wrong(&["kinds", &index.to_string(), "hooks", "notify"], text.to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Of children, only for what the app works on.

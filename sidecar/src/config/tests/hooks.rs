@@ -53,7 +53,7 @@ fn a_hook_is_a_path_or_an_object_with_more() {
 fn without_a_hook_at_the_door_there_is_no_webhook() {
     let config = load(&kind("owned: true, hooks: {reconcile: /r}"), &[], &[]).unwrap();
     assert_eq!(config.admission, None);
-    let consumed = load(&kind("hooks: {notify: /n}"), &[], &[]).unwrap();
+    let consumed = load(&kind("hooks: {notify: /n}"), &[("KAB_APP__NAME", "shop")], &[]).unwrap();
     assert!(consumed.kinds[0].hooks.notify.is_some() && !consumed.kinds[0].hooks.guards());
 }
 
@@ -119,6 +119,10 @@ fn each_fault_names_its_key() {
             "kinds[0].hooks.reconcile.related[0].kind: \"a b\" is not a kind",
         ),
         (
+            "owned: true, hooks: {reconcile: {path: /r, related: [{apiVersion: v1, kind: Secret}]}}",
+            "kinds[0].hooks.reconcile.related[0]: Secret is not among `kinds`",
+        ),
+        (
             "hooks: {notify: {path: /n, deadLetterTopic: t}}",
             "kinds[0].hooks.notify.deadLetterTopic: is of no use without `attempts`",
         ),
@@ -126,6 +130,7 @@ fn each_fault_names_its_key() {
             "hooks: {notify: {path: /n, attempts: 3, deadLetterTopic: t}}",
             "kinds[0].hooks.notify.deadLetterTopic: needs Kafka",
         ),
+        ("hooks: {notify: /n}", "kinds[0].hooks.notify: needs app.name where the kind is not owned"),
         ("hooks: {notify: {path: /n, attempts: 0}}", "kinds[0].hooks.notify.attempts: 0 is less than 1"),
         ("owned: true, children: [{apiVersion: v1, kind: ConfigMap}]", "kinds[0].children: are what the hooks"),
         (
@@ -139,6 +144,10 @@ fn each_fault_names_its_key() {
         let message = load(&kind(rest), &[], &[]).unwrap_err();
         assert!(message.contains(expected), "{rest}\n  {message}");
     }
+    let from_topic = kind("owned: true, source: kafka, hooks: {finalize: /r}");
+    let from_topic = format!("kafka: {{properties: {{bootstrap.servers: b}}}}\n{from_topic}");
+    let message = load(&from_topic, &[], &[]).unwrap_err();
+    assert!(message.contains("kinds[0].hooks.finalize: needs what only the API server tells"), "{message}");
     let guarded = "kinds: [{apiVersion: a.b/v1, kind: Todo, owned: true, hooks: {default: /d}}]\n";
     for (rest, expected) in [
         ("", "admission.certFile: is missing: kinds[0].hooks.default is asked"),
