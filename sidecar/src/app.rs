@@ -10,6 +10,7 @@ mod discover;
 mod expire;
 mod fault;
 mod lead;
+mod notify;
 mod reconcile;
 mod source;
 mod telling;
@@ -38,6 +39,7 @@ use crate::http::{Access, Api, Server, Token};
 use crate::informer::{self, Attachments, Informer};
 use crate::kinds::Kinds;
 use crate::leases::{self, Identity, Leadership};
+use crate::notifier;
 use crate::reconciler;
 use crate::store::{Store, Wanted};
 use admission::Webhook;
@@ -79,6 +81,7 @@ struct Parts {
     hooks: Hooks,
     reconcilers: reconciler::Metrics,
     expiry: expirer::Metrics,
+    notifiers: notifier::Metrics,
 }
 
 impl App {
@@ -104,6 +107,7 @@ impl App {
             let wanted = wanted(kind);
             format!("{} of {}", wanted.kind, wanted.api_version())
         })));
+        let exporter = telling::spans(&config, environment, &mut registry);
         let told = events::Metrics::register(&mut registry);
         let (events, writer) = telling::events(&config, environment, &connection, told);
         let (hooks, prober) = Hooks::new(config.app.clone(), crate::hooks::Metrics::register(&mut registry));
@@ -114,6 +118,7 @@ impl App {
             hooks,
             reconcilers: reconciler::Metrics::register(&mut registry),
             expiry: expirer::Metrics::register(&mut registry),
+            notifiers: notifier::Metrics::register(&mut registry),
             informers: informer::Metrics::register(&mut registry),
             bridges: bridge::Metrics::register(&mut registry),
             sources: bridge::source::Metrics::register(&mut registry),
@@ -137,12 +142,15 @@ impl App {
             parts.kind(index, kind, &mut tasks);
         }
         tasks.spawn(Stage::Work, "budgets", |stop| budget::look(Arc::clone(&parts.kinds), events, stop));
-        if parts.config.kinds.iter().any(|kind| kind.hooks.works()) {
+        if parts.config.kinds.iter().any(|kind| kind.hooks.works() || kind.hooks.notify.is_some()) {
             let (part, events) = (parts.readiness.part("app", Need::Reported), parts.events.clone());
             tasks.spawn(Stage::Work, "app's health", |stop| prober.run(part, move |note| events.tell_own(note), stop));
         }
         // Its last Events are those of work that ends.
         tasks.spawn(Stage::Plumbing, "Kubernetes Events", |stop| writer.run(stop));
+        if let Some(exporter) = exporter {
+            tasks.spawn(Stage::Plumbing, "spans", |stop| exporter.run(stop));
+        }
         let admin = AdminServer::bind(admin_address, readiness, registry).await?;
         let admin_address = admin.address();
         tasks.spawn(Stage::Plumbing, "admin server", |stop| admin.run(stop));
@@ -228,6 +236,7 @@ impl Parts {
                 tasks.spawn(Stage::Work, format!("owner {title}"), |stop| teller.run(finding_kind, stop));
             }
             self.reconcilers((index, kind), (place, &title), shards, &finding, tasks);
+            self.notifier(kind, (place, &title), (&handle, &leadership), &finding, tasks);
             self.expirer(kind, (place, &title), &leadership, &finding, tasks);
             let Some(kafka) = broadcast else { continue };
             let bridge = BroadcastLater {
@@ -251,7 +260,6 @@ impl Parts {
             kinds: Arc::clone(&self.kinds),
             index,
             budget: kind.budget,
-            reconciled: kind.hooks.reconcile.is_some(),
             reconciled: kind.hooks.reconcile.is_some(),
             budgets: self.budgets.clone(),
             scopes,

@@ -23,11 +23,13 @@ use sidecar_core::health::Sign;
 use sidecar_core::hook::answer::{self, Unusable};
 use sidecar_core::hook::{self, Failure, Outcome};
 use sidecar_core::trace::TraceContext;
+use sidecar_core::trace::span::Role;
 use tokio::sync::Semaphore;
 
 pub use metrics::Metrics;
 
 use crate::config::AppConfig;
+use crate::spans::{self, TRACEPARENT};
 use health::{Health, Prober, Signs};
 use link::{Link, Lost};
 
@@ -37,7 +39,6 @@ pub const ANSWER_BYTES: usize = 1 << 20;
 const IDLE: Duration = Duration::from_secs(30);
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("kab-sidecar/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const ATTEMPT: HeaderName = HeaderName::from_static(ATTEMPT_HEADER);
 
 /// The gateway to the app; clones share connections, places and counters.
@@ -127,12 +128,17 @@ impl Hooks {
         };
         let _under_way = shared.metrics.begin(call.hook);
         let started = Instant::now();
+        let (mut span, mut call) = (shared.span(&call), call);
+        call.trace = span.as_ref().map(spans::Open::context).or(call.trace);
         let result = tokio::time::timeout(call.deadline, shared.exchange(&call)).await.unwrap_or(Err(Failure::Late));
         let status = result.as_ref().map(|answer| answer.status).map_err(|failure| *failure);
         shared.signs.tell(match status {
             Ok(_) | Err(Failure::TooLarge) => Sign::Answered,
             Err(Failure::Away | Failure::Late | Failure::Broken) => Sign::Doubtful,
         });
+        if let Some(span) = &mut span {
+            span.status(status.ok(), status.is_ok_and(|status| status >= 400));
+        }
         shared.metrics.done(&call.kind, call.hook, status, started.elapsed());
         result
     }
@@ -160,6 +166,15 @@ impl Hooks {
 }
 
 impl Shared {
+    /// For a call that is in a trace.
+    fn span(&self, call: &Call) -> Option<spans::Open> {
+        let mut span = spans::below(call.trace, Role::Client, || format!("hook {}", call.hook.name()).into())?;
+        span.set("http.request.method", "POST");
+        span.set("url.path", call.path.to_string());
+        span.set("kab.kind", call.kind.to_string());
+        Some(span)
+    }
+
     /// The app may close a connection that is idle just when it is used again: then once more, on a connection of its own. A hook may always be called twice.
     async fn exchange(&self, call: &Call) -> Result<Answer, Failure> {
         if let Some(link) = self.idle_link().await {

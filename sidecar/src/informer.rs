@@ -363,6 +363,7 @@ impl Flight {
                 Self::Lines(lines) => match lines.next().await {
                     Line::Complete(line) if line.iter().all(u8::is_ascii_whitespace) => {}
                     Line::Complete(line) => {
+                        crate::spans::note(&line);
                         return match WatchLine::parse(kind, &line) {
                             Ok(line) => Input::Line(line),
                             Err(error) => Input::Broken { reason: unreadable(&error) },

@@ -10,6 +10,7 @@ pub mod admission;
 pub mod bridge;
 pub mod expirer;
 pub mod http;
+pub mod notifier;
 pub mod reconciler;
 
 pub mod events;
@@ -21,6 +22,7 @@ pub mod store;
 pub mod budget;
 pub mod kinds;
 mod resource;
+pub mod spans;
 pub mod view;
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use contract::problem::{Code, Problem};
 use http_body_util::{BodyExt, Limited};
-use hyper::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 use kube::Client;
 use kube::client::Body;
@@ -25,6 +25,7 @@ use sidecar_core::kind::Kind;
 use sidecar_core::mapping;
 use sidecar_core::refusal::{self, Conditional};
 use sidecar_core::retry::{self, Failure, Twice};
+use sidecar_core::trace::span::Role;
 use sidecar_core::version::Version;
 use sidecar_core::watch::{ListPage, Request as ListRequest};
 use sidecar_core::write::idempotency::{self, Mark, Verdict};
@@ -33,6 +34,7 @@ use sidecar_core::write::status::StatusChange;
 use sidecar_core::write::{self, body::Body as WriteBody};
 
 use crate::resource;
+use crate::spans::{self, TRACEPARENT};
 use away::Away;
 pub use discovery::{Discovery, DiscoveryError, Wanted};
 pub use metrics::Metrics;
@@ -222,6 +224,9 @@ impl Store {
         }
         for attempt in 1.. {
             let mut request = request(kind, key, existing.as_deref(), write, dry_run)?;
+            if let Some(trace) = spans::here() {
+                request = request.traced(trace, existing.as_deref());
+            }
             let (verb, method, path) = target(kind, key, request.method);
             let path = path + query(request.method, dry_run);
             let sent = request.body.len();
@@ -321,8 +326,16 @@ impl Store {
         let (started, mut uncertain) = (Instant::now(), false);
         for tries in 1.. {
             let sent = Instant::now();
-            let result = self.ask(method.clone(), path.clone(), body.clone()).await;
+            let mut span = spans::below(spans::here(), Role::Client, || format!("{method} {}", kind.plural).into());
+            let trace = span.as_ref().and_then(spans::Open::header);
+            let result = self.ask(method.clone(), path.clone(), body.clone(), trace).await;
             let status = result.as_ref().ok().map(|answer| answer.status.as_u16());
+            if let Some(span) = &mut span {
+                span.set("http.request.method", method.to_string());
+                span.set("url.path", path.split('?').next().unwrap_or_default().to_owned());
+                span.status(status, status.is_some_and(|status| status >= 400));
+            }
+            drop(span);
             self.metrics.request(&kind.full_name(), verb, status, sent.elapsed());
             let (failure, asked) = match &result {
                 Ok(answer) => (retry::failure(answer.status.as_u16()), answer.retry_after.map(Duration::from_secs)),
@@ -348,8 +361,17 @@ impl Store {
         Err(Problem::new(Code::Internal, "no attempt was made").into())
     }
 
-    async fn ask(&self, method: Method, path: String, body: Option<(&'static str, Bytes)>) -> Result<Answer, Away> {
+    async fn ask(
+        &self,
+        method: Method,
+        path: String,
+        body: Option<(&'static str, Bytes)>,
+        trace: Option<HeaderValue>,
+    ) -> Result<Answer, Away> {
         let mut request = Request::builder().method(method).uri(path).header(ACCEPT, "application/json");
+        if let Some(trace) = trace {
+            request = request.header(TRACEPARENT, trace);
+        }
         let body = match body {
             Some((content_type, body)) => {
                 request = request.header(CONTENT_TYPE, content_type);

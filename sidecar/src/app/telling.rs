@@ -1,8 +1,9 @@
-//! Kubernetes Events: what they are about, and who is told that another application owns a kind.
+//! What is told of the sidecar: Kubernetes Events, what they are about and that another application owns a kind; and spans.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use prometheus_client::registry::Registry;
 use runtime::kubernetes::Connection;
 use sidecar_core::kind::Kind;
 use sidecar_core::lease::{Standing, wire};
@@ -15,6 +16,7 @@ use super::found;
 use crate::config::Config;
 use crate::events::{self, Events, Metrics, Writer};
 use crate::leases::Leadership;
+use crate::spans::{self, Exporter};
 
 /// The two ends. In a pod `HOSTNAME` is its name.
 pub(super) fn events(
@@ -25,9 +27,22 @@ pub(super) fn events(
 ) -> (Events, Writer) {
     let pod = config.pod.as_ref();
     let own = pod.map(|pod| About::pod(&connection.namespace, &pod.name, pod.uid.as_deref()));
+    events::events(connection.client.clone(), instance(config, environment), own, metrics)
+}
+
+/// Turns tracing on where it is wanted; what is to be run where a collector is to be told.
+pub(super) fn spans(
+    config: &Config,
+    environment: &BTreeMap<String, String>,
+    registry: &mut Registry,
+) -> Option<Exporter> {
+    let tracing = config.tracing.as_ref()?;
+    spans::turn_on(tracing, instance(config, environment), spans::Metrics::register(registry))
+}
+
+fn instance<'a>(config: &'a Config, environment: &'a BTreeMap<String, String>) -> &'a str {
     let host = environment.get("HOSTNAME").filter(|host| !host.is_empty()).map_or("kab-sidecar", String::as_str);
-    let instance = pod.map_or(host, |pod| &pod.name);
-    events::events(connection.client.clone(), instance, own, metrics)
+    config.pod.as_ref().map_or(host, |pod| &pod.name)
 }
 
 /// The Lease of a kind, which stands for all that concerns the kind as a whole. Absent scope: all namespaces.

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use contract::record::header;
 use sidecar_core::envelope::Envelope;
 use sidecar_core::ledger::batch::{Batch, Item};
 use sidecar_core::ledger::position::Offsets;
 use sidecar_core::ledger::readback::{Readback, Readings};
 use sidecar_core::ledger::{Failure, Opened};
+use sidecar_core::trace::span::Role;
 use tokio::sync::mpsc;
 
 use crate::bridge::client::Clients;
@@ -20,6 +22,7 @@ use crate::bridge::reader::Reader;
 use crate::bridge::term::Permit;
 use crate::bridge::topics::{self, Sizes, Topic};
 use crate::bridge::trouble::{Cause, Trouble};
+use crate::spans;
 
 /// How often librdkafka's events are served while nothing is to be done.
 const IDLE: Duration = Duration::from_secs(1);
@@ -195,8 +198,30 @@ impl Worker {
             Item::Vanished(gone) => bodies.get(&gone.place).map(AsRef::as_ref),
             Item::Change(_) | Item::Tombstone { .. } => None,
         };
-        let records = batch.items.iter().flat_map(|item| self.envelope.records(item, body(item)));
-        open.sender.send(records, &batch.position.to_json(&self.topic)).map(Report::Sent)
+        let mut spans = Vec::new();
+        let records = batch.items.iter().flat_map(|item| {
+            let mut records = self.envelope.records(item, body(item));
+            if let Some(span) = self.span(item) {
+                for record in records.iter_mut().filter(|record| record.event.is_some()) {
+                    record.headers.push((header::TRACEPARENT, span.context().to_string().into()));
+                }
+                spans.push(span);
+            }
+            records
+        });
+        let sent = open.sender.send(records, &batch.position.to_json(&self.topic)).map(Report::Sent);
+        spans.iter_mut().for_each(|span| span.failed(sent.is_err()));
+        sent
+    }
+
+    /// For a change that is in a trace.
+    fn span(&self, item: &Item) -> Option<spans::Open> {
+        let Item::Change(change) = item else { return None };
+        let mut span =
+            spans::below(spans::of(change.entity.version), Role::Producer, || format!("send {}", self.topic).into())?;
+        span.set("messaging.system", "kafka");
+        span.set("messaging.destination.name", self.topic.clone());
+        Some(span)
     }
 
     fn read_back(&self, open: &Open) -> Result<Report, Trouble> {

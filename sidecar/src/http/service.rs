@@ -23,13 +23,14 @@ use super::route::{Route, route};
 use super::write::Target;
 use crate::config::ApiLimits;
 use crate::kinds::{Kinds, Lookup, Served};
+use crate::spans;
 use crate::store::Store;
 
 const READ: &str = "GET, HEAD";
 const READ_OR_CREATE: &str = "GET, HEAD, POST";
 const READ_OR_WRITE: &str = "GET, HEAD, PUT, PATCH, DELETE";
 const WRITE_STATUS: &str = "PUT, PATCH";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const HTML: &str = "text/html";
 /// When to look again whether a kind has been installed.
 pub(super) const INSTALL_SECONDS: u64 = 5;
@@ -41,7 +42,7 @@ pub struct Api {
     pub(super) metrics: Metrics,
     /// Places for readers of events.
     pub(super) streams: Arc<Semaphore>,
-    access: Access,
+    pub(super) access: Access,
     pub(super) limits: ApiLimits,
 }
 
@@ -75,6 +76,7 @@ impl Api {
         let served = route.as_ref().and_then(|route| self.served(route));
         let kind = served.map_or("", |served| served.full_name.as_str());
         let foreign = self.access.foreign(&request);
+        let mut span = None;
         let answer = match (self.access.admit(&request), served.filter(|_| follows)) {
             (Err(problem), _) => Err(problem.into()),
             (Ok(Admitted::Preflight(answer)), _) => Ok(answer.map(Either::Left)),
@@ -82,12 +84,24 @@ impl Api {
                 Box::pin(self.events(served, request, stop)).await.map(|answer| answer.map(Either::Right))
             }
             (Ok(Admitted::Request), None) => {
-                self.fulfil(request, route.as_ref(), served).await.map(|answer| answer.map(Either::Left))
+                span = spans::incoming(request.headers(), || format!("{} {kind}", request.method()).into());
+                let answer = match &mut span {
+                    None => self.fulfil(request, route.as_ref(), served).await,
+                    Some(span) => {
+                        span.set("http.request.method", request.method().to_string());
+                        span.set("url.path", uri.path().to_owned());
+                        Box::pin(span.around(self.fulfil(request, route.as_ref(), served))).await
+                    }
+                };
+                answer.map(|answer| answer.map(Either::Left))
             }
         };
         let mut answer = answer.unwrap_or_else(|fault| fault.answer(uri.path()).map(Either::Left));
         if let Some(origin) = foreign {
             show(&mut answer, origin);
+        }
+        if let Some(span) = &mut span {
+            span.status(Some(answer.status().as_u16()), answer.status().is_server_error());
         }
         self.metrics.request(recent, kind, verb, answer.status(), started.elapsed());
         answer

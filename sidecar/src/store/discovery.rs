@@ -133,7 +133,8 @@ impl Store {
 
     /// The document, if there is one.
     async fn find(&self, path: String) -> Result<Option<Answer>, DiscoveryError> {
-        let answer = self.ask(Method::GET, path, None).await.map_err(|away| DiscoveryError::Away(away.to_string()))?;
+        let answer =
+            self.ask(Method::GET, path, None, None).await.map_err(|away| DiscoveryError::Away(away.to_string()))?;
         match answer.status {
             StatusCode::OK => Ok(Some(answer)),
             StatusCode::NOT_FOUND => Ok(None),
