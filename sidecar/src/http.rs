@@ -7,7 +7,9 @@
 mod accept;
 mod access;
 mod answer;
+mod at_once;
 mod batch;
+mod bell;
 mod body;
 mod conditions;
 mod context;
@@ -34,8 +36,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{BoxFuture, Either, Ready, ready};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -49,7 +54,9 @@ pub use service::Api;
 pub use token::{Token, TokenError};
 
 use crate::config::ApiLimits;
+use bell::Belled;
 use metrics::Recent;
+use service::Reply;
 use socket::Socket;
 use steady::{Patience, Progress, Steady};
 
@@ -178,6 +185,31 @@ struct Caller {
     recent: Recent,
 }
 
+/// Answers the requests of one connection.
+struct Answers(Arc<Caller>);
+
+impl Service<Request<Incoming>> for Answers {
+    type Response = Reply;
+    type Error = Infallible;
+    /// What cannot be answered at once is in a box: hyper has room for a future in each connection, and moves it there with each request.
+    type Future = Either<Ready<Result<Reply, Infallible>>, BoxFuture<'static, Result<Reply, Infallible>>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let Self(caller) = self;
+        caller.progress.head();
+        if let Some(answer) = caller.api.at_once(&mut request, &caller.recent) {
+            caller.progress.answer();
+            return Either::Left(ready(Ok(answer)));
+        }
+        let caller = Arc::clone(caller);
+        Either::Right(Box::pin(async move {
+            let answer = caller.api.answer(request, &caller.stop, &caller.recent).await;
+            caller.progress.answer();
+            Ok(answer)
+        }))
+    }
+}
+
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     api: Arc<Api>,
@@ -189,16 +221,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let progress = Progress::default();
     let patience = Patience { head: limits.header_time, stall: limits.stall_time, idle: limits.idle_time };
     let stream = Steady::new(stream, patience, progress.clone());
-    let caller = Arc::new(Caller { api, stop: stop.clone(), progress, recent: Recent::default() });
-    let service = service_fn(move |request| {
-        let caller = Arc::clone(&caller);
-        caller.progress.head();
-        async move {
-            let answer = caller.api.answer(request, &caller.stop, &caller.recent).await;
-            caller.progress.answer();
-            Ok::<_, Infallible>(answer)
-        }
-    });
+    let service = Answers(Arc::new(Caller { api, stop: stop.clone(), progress, recent: Recent::default() }));
     // No timer of hyper's: it would be set and taken down again with every request.
     let connection = http1::Builder::new()
         .max_headers(limits.header_fields)
@@ -208,7 +231,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        () = Belled::new(stop.cancelled()) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -218,6 +241,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+#[cfg(test)]
+mod at_once_tests;
 #[cfg(test)]
 mod budget_tests;
 #[cfg(test)]

@@ -96,14 +96,15 @@ impl Kinds {
                 return Lookup::Found(served);
             }
         }
-        let same: Vec<&Served> = self.served().filter(|served| served.kind.plural == name).collect();
-        match same.as_slice() {
-            [one] => Lookup::Found(one),
-            [] => {
+        let same = || self.served().filter(|served| served.kind.plural == name);
+        let mut first_two = same();
+        match (first_two.next(), first_two.next()) {
+            (Some(one), None) => Lookup::Found(one),
+            (None, _) => {
                 let waiting: Vec<String> = self.slots.iter().filter_map(Slot::waiting).collect();
                 if waiting.is_empty() { Lookup::Unknown } else { Lookup::Waiting(waiting) }
             }
-            several => Lookup::Ambiguous(several.iter().map(|served| served.full_name.as_str()).collect()),
+            (Some(_), Some(_)) => Lookup::Ambiguous(same().map(|served| served.full_name.as_str()).collect()),
         }
     }
 

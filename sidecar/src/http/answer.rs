@@ -1,5 +1,6 @@
 //! Answers: entities with their tags, and problems. What every answer has in common stands here.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http_body_util::Full;
 use hyper::header::{
     AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use hyper::{Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
 use sidecar_core::entity::Entity;
 use sidecar_core::version::Version;
 
@@ -18,6 +19,12 @@ use crate::store::Refused;
 pub(super) type Answer = Response<Full<Bytes>>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+#[rustfmt::skip]
+static BELOW_A_MINUTE: [&str; 60] = [
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19",
+    "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34", "35", "36", "37", "38", "39",
+    "40", "41", "42", "43", "44", "45", "46", "47", "48", "49", "50", "51", "52", "53", "54", "55", "56", "57", "58", "59",
+];
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// A request that is not fulfilled: the problem, and the headers that go with it.
@@ -126,9 +133,27 @@ pub(super) fn heeded(mut answer: Answer, preference: &str) -> Answer {
     answer
 }
 
+/// An entity with its tag, in a map of headers that has room.
+pub(super) fn read(mut headers: HeaderMap, entity: &Entity) -> Answer {
+    let mut answer = Response::new(Full::new(entity.json.clone()));
+    headers.insert(CONTENT_TYPE, JSON);
+    *answer.headers_mut() = headers;
+    tagged(answer, entity.version)
+}
+
 /// Adds an entity's `ETag`.
 pub(super) fn tagged(mut answer: Answer, version: Version) -> Answer {
-    set(&mut answer, ETAG, &format!("\"{version}\""));
+    // Every read has one: it is put together in place, where a string would grow several times before it is copied.
+    let mut text = [0; "\"\"".len() + 20];
+    let room = text.len();
+    let mut rest = text.as_mut_slice();
+    let written = write!(rest, "\"{version}\"");
+    let length = room - rest.len();
+    if let (Ok(()), Some(text)) = (written, text.get(..length))
+        && let Ok(value) = HeaderValue::from_bytes(text)
+    {
+        answer.headers_mut().insert(ETAG, value);
+    }
     answer
 }
 
@@ -146,8 +171,14 @@ pub(super) fn located(mut answer: Answer, location: &str) -> Answer {
 
 /// Adds how long ago the cache was last known to be current.
 pub(super) fn aged(mut answer: Answer, age: Duration) -> Answer {
-    answer.headers_mut().insert(AGE, HeaderValue::from(age.as_secs()));
+    answer.headers_mut().insert(AGE, seconds(age.as_secs()));
     answer
+}
+
+/// A number of seconds; one below a minute, as almost every age is, costs no memory.
+fn seconds(seconds: u64) -> HeaderValue {
+    let small = usize::try_from(seconds).ok().and_then(|seconds| BELOW_A_MINUTE.get(seconds));
+    small.map_or_else(|| HeaderValue::from(seconds), |text| HeaderValue::from_static(text))
 }
 
 fn plain(status: StatusCode, body: Bytes, media_type: HeaderValue) -> Answer {

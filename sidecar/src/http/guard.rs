@@ -39,7 +39,7 @@ pub(super) fn is_allowed(origin: &HeaderValue, allowed: &[String]) -> bool {
 }
 
 /// A loopback name with or without a port.
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let bare = match host.rsplit_once(':') {
         Some((bare, port)) if !port.ends_with(']') => {
             if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {

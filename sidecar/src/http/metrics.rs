@@ -128,13 +128,13 @@ impl Metrics {
     /// Counts a request of a connection that counted its last one in `recent`.
     pub(super) fn request(&self, recent: &Recent, kind: &str, verb: Verb, code: StatusCode, took: Duration) {
         let mut recent = recent.0.lock();
-        let counted = match recent.take() {
-            Some(same) if same.labels.is(kind, verb, code) => same,
-            _ => self.find(Labels { kind: kind.to_owned(), verb, code: code.as_u16() }),
-        };
-        counted.requests.inc();
-        counted.seconds.observe(took);
-        *recent = Some(counted);
+        if !recent.as_ref().is_some_and(|counted| counted.labels.is(kind, verb, code)) {
+            *recent = Some(self.find(Labels { kind: kind.to_owned(), verb, code: code.as_u16() }));
+        }
+        if let Some(counted) = &*recent {
+            counted.requests.inc();
+            counted.seconds.observe(took);
+        }
     }
 
     fn find(&self, labels: Labels) -> Counted {

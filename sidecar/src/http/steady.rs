@@ -5,6 +5,7 @@
 //! here. A request costs no timer: the one that waits for the next head is set once for the connection, and when it rings it is looked at whether
 //! anything has moved since.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -15,6 +16,25 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+/// What is written as one piece although it comes in several: to copy so little costs less than to have the kernel put it together.
+const LITTLE: usize = 4 << 10;
+
+thread_local! {
+    /// Room for it; nothing stays in it between two writes.
+    static JOINED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(LITTLE));
+}
+
+/// Puts several pieces together, if that is little.
+fn join(slices: &[IoSlice<'_>], joined: &mut Vec<u8>) -> bool {
+    let size: usize = slices.iter().map(|slice| slice.len()).sum();
+    if slices.len() < 2 || size > LITTLE {
+        return false;
+    }
+    joined.clear();
+    slices.iter().for_each(|slice| joined.extend_from_slice(slice));
+    true
+}
 
 /// How many heads have arrived on a connection, and how many answers have been found: while these differ, what arrives is no head. Shared with
 /// whoever answers.
@@ -30,13 +50,18 @@ struct Counts {
 impl Progress {
     /// A head has arrived.
     pub(super) fn head(&self) {
-        self.0.heads.fetch_add(1, Ordering::Relaxed);
+        one_more(&self.0.heads);
     }
 
     /// Its answer has been found; it need not have been sent.
     pub(super) fn answer(&self) {
-        self.0.answers.fetch_add(1, Ordering::Relaxed);
+        one_more(&self.0.answers);
     }
+}
+
+/// Each number is counted up by the connection's own task alone, so no processor has to keep others from it.
+fn one_more(count: &AtomicUsize) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }
 
 /// How long the other end may take.
@@ -150,7 +175,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Steady<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.watched(cx, |stream, cx| stream.poll_write_vectored(cx, slices))
+        JOINED.with_borrow_mut(|joined| {
+            self.watched(cx, |stream, cx| match join(slices, joined) {
+                true => stream.poll_write(cx, joined),
+                false => stream.poll_write_vectored(cx, slices),
+            })
+        })
     }
 
     fn is_write_vectored(&self) -> bool {

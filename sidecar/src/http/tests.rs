@@ -47,7 +47,7 @@ pub(super) fn kind(group: &str, owned: bool) -> Kind {
     }
 }
 
-fn schema() -> Schema {
+pub(super) fn schema() -> Schema {
     let fields = serde_json::json!({"type": "object", "properties": {"message": {"type": "string"}}});
     let document = serde_json::json!({"components": {"schemas": {"Todo": {
         "type": "object", "properties": {"spec": fields},
