@@ -36,9 +36,13 @@ use crate::ledger::readback::{Life, Readings};
 use crate::outbox::{Change, Outbox, Relist, Skipped};
 use crate::version::Version;
 
-/// A batch takes what waits up to about so many bytes: large enough that a transaction's fixed cost does not count, small enough that
-/// the first record of a burst does not wait for the last.
-const BATCH_BYTES: usize = 1024 * 1024;
+/// A batch takes what waits up to about so many bytes: large enough that a transaction's fixed cost (five answers of brokers, one after the other, with
+/// nothing else under way) does not count, small enough that memory holds one twice, here and in librdkafka, and that its end does not take long.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// A batch of so many changes was begun while more came than batches of one or two can keep up with: about 1,500 a second.
+const CROWD: usize = 8;
+/// How long changes then gather for the next one, so that what a transaction costs brokers is shared by more of them.
+const GATHER: Duration = Duration::from_millis(8);
 /// An idle kind's position follows the bookmarks no more often than this.
 const POSITION_INTERVAL: Duration = Duration::from_secs(5);
 /// How long to wait for somebody to raise the topic's record size.
@@ -144,6 +148,8 @@ pub struct Ledger {
     sent_to: Version,
     ends: Offsets,
     positioned_at: Option<Instant>,
+    /// While much comes, what waits is not sent before.
+    gathering_until: Option<Instant>,
     failures: u32,
 }
 
@@ -179,6 +185,7 @@ impl Ledger {
             sent_to: Version::default(),
             ends: Offsets::new(),
             positioned_at: None,
+            gathering_until: None,
             failures: 0,
         }
     }
@@ -219,6 +226,7 @@ impl Ledger {
     pub fn wake_at(&self) -> Option<Instant> {
         match &self.state {
             State::Closed { until, .. } | State::Paused { until, .. } => Some(*until),
+            State::Idle if !self.outbox.is_empty() => self.gathering_until,
             State::Idle if self.unpositioned() => self.positioned_at.map(|at| at + POSITION_INTERVAL),
             _ => None,
         }
@@ -382,6 +390,7 @@ impl Ledger {
                 self.comparing = None;
             }
             self.positioned_at = Some(now.instant);
+            self.gathering_until = (batch.items.len() >= CROWD).then(|| now.instant + GATHER);
             self.failures = 0;
         }
     }
@@ -435,6 +444,9 @@ impl Ledger {
         } else if self.outbox.relist_is_next() {
             self.compare(effects);
         } else if !self.outbox.is_empty() {
+            if self.gathers(now) {
+                return;
+            }
             let changes = self.outbox.take(BATCH_BYTES);
             let last = changes.last().map_or(self.told, |change| change.entity.version);
             let version = if self.outbox.is_empty() { self.told } else { last };
@@ -445,6 +457,12 @@ impl Ledger {
                 self.send(Vec::new(), Some(self.told), effects);
             }
         }
+    }
+
+    /// Whether what waits waits for more. A full batch does not, and neither does a stop.
+    fn gathers(&self, now: Now) -> bool {
+        let full = self.outbox.bytes() >= BATCH_BYTES;
+        !full && !self.stopping && self.gathering_until.is_some_and(|until| until > now.instant)
     }
 
     /// Tells the next part of a comparison. The position gets a version only with the last part.

@@ -64,6 +64,36 @@ fn an_idle_position_is_written_again_when_the_api_server_says_that_nothing_has_c
 }
 
 #[test]
+fn while_much_comes_changes_gather_and_a_single_one_never_waits() {
+    let mut world = World::new(Delivery::Exactly, 1 << 20);
+    world.settle();
+    let write = |world: &mut World, count: usize| {
+        for _ in 0..count {
+            world.write("x", false);
+            world.feed();
+        }
+    };
+    write(&mut world, 1 + CROWD);
+    assert!(matches!(&world.job, Some(Effect::Send(batch)) if batch.items.len() == 1), "the first does not wait");
+    world.finish(Outcome::Fine);
+    assert!(matches!(&world.job, Some(Effect::Send(batch)) if batch.items.len() == CROWD), "nor do those behind it");
+    write(&mut world, 2);
+    world.finish(Outcome::Fine);
+    assert!(world.job.is_none(), "they gather");
+    assert_eq!(world.ledger.wake_at(), Some(world.clock + GATHER));
+    write(&mut world, 1);
+    assert!(world.job.is_none());
+    world.clock += GATHER;
+    world.step(Input::Tick);
+    assert!(matches!(&world.job, Some(Effect::Send(batch)) if batch.items.len() == 3), "{:?}", world.job);
+    world.finish(Outcome::Fine);
+    write(&mut world, 1);
+    assert!(world.job.is_some(), "it is quiet again");
+    world.settle();
+    world.check();
+}
+
+#[test]
 fn a_producer_that_is_lost_while_nothing_is_to_be_told_is_made_anew() {
     let mut world = World::new(Delivery::Exactly, 1 << 20);
     world.write("x", false);
