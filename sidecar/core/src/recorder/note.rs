@@ -80,8 +80,6 @@ impl Severity {
 /// Why there is an Event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// A reconcile hook has done what was to be done, after something changed.
-    Reconciled,
     /// A hook refused an entity for good: nothing is tried until the entity changes.
     HookRejected,
     /// A hook fails, and is tried again.
@@ -126,7 +124,6 @@ impl Reason {
     /// For metrics: all of the app's own are one.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Reconciled => "Reconciled",
             Self::HookRejected => "HookRejected",
             Self::HookFailing => "HookFailing",
             Self::Stalled => "Stalled",
@@ -177,8 +174,6 @@ pub enum Action {
     Finalize,
     /// Calling the notify hook.
     Notify,
-    /// Calling the validate or default hook.
-    Admit,
     /// Calling the app at all.
     CallApp,
     /// Taking part in an election.
@@ -196,7 +191,6 @@ impl Action {
             Self::Reconcile => "Reconcile",
             Self::Finalize => "Finalize",
             Self::Notify => "Notify",
-            Self::Admit => "Admit",
             Self::CallApp => "CallApp",
             Self::Lead => "Lead",
             Self::Broadcast => "Broadcast",
