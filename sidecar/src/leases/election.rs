@@ -133,8 +133,9 @@ impl Election {
         let mut request: Option<InFlight> = None;
         let mut deadline = None;
         let mut order = Order::default();
-        // Nothing is done before the first order.
-        self.take(&mut order);
+        for input in self.take(&mut order) {
+            self.step(input, &mut request);
+        }
         while !self.candidate.has_ended() {
             let now = clock::now();
             let due = self.candidate.wake_at().map(|due| due.saturating_sub(now));

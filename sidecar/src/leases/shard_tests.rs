@@ -100,7 +100,7 @@ impl Replica {
 }
 
 /// Waits until these replicas lead so many shards each; at no time two lead one.
-async fn share(replicas: &[&Replica], counts: &[usize]) {
+async fn share(server: &Server, replicas: &[&Replica], counts: &[usize]) {
     let wait = async {
         loop {
             let led: Vec<Vec<usize>> = replicas.iter().map(|replica| replica.led()).collect();
@@ -116,19 +116,24 @@ async fn share(replicas: &[&Replica], counts: &[usize]) {
         }
     };
     if tokio::time::timeout(Duration::from_secs(30), wait).await.is_err() {
-        let led: Vec<_> =
-            replicas.iter().map(|replica| (replica.led(), format!("{:?}", replica.readiness.report()))).collect();
-        panic!("never {counts:?}: {led:?}");
+        tell(server, replicas, &format!("{counts:?}"));
     }
+}
+
+fn tell(server: &Server, replicas: &[&Replica], wanted: &str) {
+    let standing = |replica: &Replica| replica.shards.iter().map(Leadership::standing).collect::<Vec<_>>();
+    let told: Vec<_> = replicas.iter().map(|replica| (standing(replica), replica.readiness.report())).collect();
+    let leases: Vec<String> = server.leases.lock().values().map(Value::to_string).collect();
+    panic!("never {wanted}: {told:#?}, with the Leases {leases:#?}");
 }
 
 #[tokio::test]
 async fn shards_spread_over_replicas_and_move_when_replicas_come_and_go() {
     let server = Server::default();
     let first = Replica::join("a", 4, &server);
-    share(&[&first], &[4]).await;
+    share(&server, &[&first], &[4]).await;
     let second = Replica::join("b", 4, &server);
-    share(&[&first, &second], &[2, 2]).await;
+    share(&server, &[&first, &second], &[2, 2]).await;
     let third = Replica::join("c", 4, &server);
     let wait = async {
         loop {
@@ -139,11 +144,13 @@ async fn shards_spread_over_replicas_and_move_when_replicas_come_and_go() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap();
+    if tokio::time::timeout(Duration::from_secs(30), wait).await.is_err() {
+        tell(&server, &[&first, &second, &third], "four among three");
+    }
     first.leave().await;
-    share(&[&second, &third], &[2, 2]).await;
+    share(&server, &[&second, &third], &[2, 2]).await;
     second.leave().await;
-    share(&[&third], &[4]).await;
+    share(&server, &[&third], &[4]).await;
     assert!(matches!(third.whole.standing(), Standing::Leading(_)));
     third.leave().await;
     let leases = server.leases.lock();
@@ -156,7 +163,7 @@ async fn shards_spread_over_replicas_and_move_when_replicas_come_and_go() {
 async fn a_shard_moves_only_when_the_work_in_it_has_ended() {
     let server = Server::default();
     let first = Replica::join("a", 2, &server);
-    share(&[&first], &[2]).await;
+    share(&server, &[&first], &[2]).await;
     let work: Vec<Engagement> = first.shards.iter().map(Leadership::engage).collect();
     let terms: Vec<u64> = first
         .shards
@@ -179,7 +186,7 @@ async fn a_shard_moves_only_when_the_work_in_it_has_ended() {
     assert!(first.shards[given].holds(terms[given]), "what was begun may be brought to its end");
     assert!(second.led().is_empty());
     drop(work);
-    share(&[&first, &second], &[1, 1]).await;
+    share(&server, &[&first, &second], &[1, 1]).await;
     assert_eq!(second.led(), [given]);
 }
 
@@ -187,14 +194,14 @@ async fn a_shard_moves_only_when_the_work_in_it_has_ended() {
 async fn a_new_number_of_shards_is_in_force_when_nobody_works_by_the_old_one() {
     let server = Server::default();
     let old = Replica::join("a", 1, &server);
-    share(&[&old], &[1]).await;
+    share(&server, &[&old], &[1]).await;
     let new = Replica::join("b", 3, &server);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!((old.led().len(), new.led().len()), (1, 0));
     old.leave().await;
-    share(&[&new], &[3]).await;
+    share(&server, &[&new], &[3]).await;
     let back = Replica::join("c", 1, &server);
     new.leave().await;
-    share(&[&back], &[1]).await;
+    share(&server, &[&back], &[1]).await;
     back.leave().await;
 }
