@@ -163,7 +163,7 @@ async fn on(site: &Site, scratch: &Scratch, seed: u64, end: End) -> anyhow::Resu
     }
     let mut actors = JoinSet::new();
     let todos = todos::api(&campaign.kube, NAMESPACE);
-    for (name, by) in [("k", By::ApiServer(todos.clone())), ("s", By::Sidecars)] {
+    for (name, by) in [("k", By::ApiServer(Box::new(todos.clone()))), ("s", By::Sidecars)] {
         let (board, dice) = (Arc::clone(&campaign.board), dice.another());
         actors.spawn(Writer::new(board, dice, name, ENTITIES, by).act());
     }
@@ -347,11 +347,15 @@ impl Campaign<'_> {
     /// Whoever led finds its Lease gone, and both want the next one.
     async fn delete_lease(&self) -> anyhow::Result<Instant> {
         let leases: Api<Lease> = Api::namespaced(self.kube.clone(), NAMESPACE);
-        match leases.delete(LEASE, &DeleteParams::default()).await {
-            // Nobody has one right after a restart.
-            Ok(_) | Err(kube::Error::Api(_)) => Ok(Instant::now()),
-            Err(error) => Err(error.into()),
-        }
+        // A connection that an earlier fault broke off is made anew.
+        wait::until("the Lease to be deleted", PATIENCE, || async {
+            match leases.delete(LEASE, &DeleteParams::default()).await {
+                // Nobody has one right after a restart.
+                Ok(_) | Err(kube::Error::Api(_)) => Ok(Instant::now()),
+                Err(error) => Err(error),
+            }
+        })
+        .await
     }
 
     /// The way is cut, and when it is there again, nobody remembers what happened meanwhile.
@@ -389,9 +393,12 @@ impl Campaign<'_> {
 
     async fn lose_versions(&self) -> anyhow::Result<()> {
         let maps: Api<ConfigMap> = Api::namespaced(self.kube.clone(), NAMESPACE);
+        let parameters = PatchParams::apply("kab-test").force();
         for number in 0..VERSIONS_LOST {
-            let data = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "versions"}, "data": {"number": number.to_string()}});
-            maps.patch("versions", &PatchParams::apply("kab-test").force(), &Patch::Apply(data)).await?;
+            let patch = Patch::Apply(
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "versions"}, "data": {"number": number.to_string()}}),
+            );
+            wait::until("a version to be made", PATIENCE, || maps.patch("versions", &parameters, &patch)).await?;
         }
         Ok(())
     }

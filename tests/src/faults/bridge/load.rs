@@ -55,7 +55,7 @@ impl Board {
 /// By whom a writer writes.
 pub(super) enum By {
     /// As kubectl does.
-    ApiServer(Api<DynamicObject>),
+    ApiServer(Box<Api<DynamicObject>>),
     /// By one after the other.
     Sidecars,
 }
