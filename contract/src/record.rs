@@ -18,6 +18,10 @@ pub mod header {
     pub const CONTENT_TYPE: &str = "content-type";
     /// How many versions of the entity are known to be passed over since its last record, or [`super::SKIPPED_UNKNOWN`].
     pub const SKIPPED: &str = "kab_skipped";
+    /// Of a dead letter: what the app answered last, a status or a few words.
+    pub const REFUSED: &str = "kab_refused";
+    /// Of a dead letter: how often the app was called.
+    pub const ATTEMPTS: &str = "kab_attempts";
     /// W3C Trace Context: the trace of the write that the record tells, where the sidecar traces.
     pub const TRACEPARENT: &str = "traceparent";
 }

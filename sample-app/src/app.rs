@@ -4,6 +4,7 @@
 //! tests, which put a small HTTP server in the sidecar's place.
 
 mod api;
+mod notify;
 pub mod openapi;
 mod pages;
 mod problem;
@@ -49,6 +50,7 @@ pub fn router(settings: &Settings) -> reqwest::Result<Router> {
     Ok(Router::new()
         .merge(api::routes())
         .merge(pages::routes())
+        .merge(notify::routes())
         .merge(reconcile::routes())
         .fallback(async || Problem::not_found("There is nothing at this path."))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())

@@ -4,6 +4,7 @@
 //! for Kafka. `app` constructs and runs it. Only this module and its parts name rdkafka.
 
 mod client;
+pub mod letters;
 mod metrics;
 mod producer;
 mod reader;

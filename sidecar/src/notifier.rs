@@ -26,6 +26,7 @@ use crate::hooks::Hooks;
 use crate::hooks::health::Health;
 use crate::leases::{self, Leadership, Term};
 use crate::view::View;
+pub use call::Letters;
 use call::{Caller, Done};
 use inlet::Inlet;
 pub use inlet::Source;
@@ -63,6 +64,8 @@ pub struct Setting {
     pub app: Hooks,
     /// Where to tell what people look for.
     pub events: Events,
+    /// Where changes go that are given up; absent: nowhere.
+    pub letters: Option<Letters>,
     /// `notify PLURAL`.
     pub part: Part,
     /// Shared by all notifiers.
@@ -111,7 +114,19 @@ struct Session {
 impl Session {
     async fn begin(setting: &Setting, leadership: &Leadership, term: Term) -> Self {
         let Setting {
-            kind, cluster, view, source, path, deadline, attempts, concurrency, app, events, metrics, ..
+            kind,
+            cluster,
+            view,
+            source,
+            path,
+            deadline,
+            attempts,
+            concurrency,
+            app,
+            events,
+            letters,
+            metrics,
+            ..
         } = setting.clone();
         let kept = leadership.notified(&term);
         let place = kept.as_ref().and_then(|kept| match kept.parse::<Place>() {
@@ -134,7 +149,8 @@ impl Session {
         let known = tokio::time::timeout(CATCH_UP, known).await.ok();
         let settings = Settings { bytes: WAITING_BYTES, attempts };
         let (health, envelope) = (app.health(), Envelope::new(&cluster, &kind));
-        let caller = Caller { name: Arc::from(kind.full_name()), kind, envelope, path, deadline, app, events };
+        let name = Arc::from(kind.full_name());
+        let caller = Caller { name, kind, envelope, path, deadline, app, events, attempts, letters };
         Self {
             notices: Notices::new(settings, place.clone(), known),
             caller: Arc::new(caller),
@@ -184,6 +200,7 @@ impl Session {
                 () = stop.cancelled(), if !ending => deadline = Some(tokio::time::Instant::now() + DRAIN),
                 () = lead.lost(self.term.number), if !ending => deadline = Some(tokio::time::Instant::now() + DRAIN),
                 () = at(deadline) => break,
+                _ = look.tick() => self.look(),
                 Some(done) = calls.next() => self.done(done),
                 feed = inlet::next(&mut inlet), if !ending => match feed {
                     Some(feed) => self.notices.fed(feed, Now { instant: Instant::now(), wall: SystemTime::now() }),
@@ -192,7 +209,6 @@ impl Session {
                 },
                 () = at(wake.map(Into::into)) => {}
                 standing = changed(&mut self.health) => self.heed(standing),
-                _ = look.tick() => self.look(),
             }
         }
         self.look();

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use runtime::readiness::{Need, Part};
 use runtime::tasks::{Stage, Tasks};
 use sidecar_core::watch::Seat;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::discover::Found;
 use super::{Parts, found};
-use crate::config::{KindConfig, NotifyConfig, Source as From};
+use crate::bridge::letters::Letters;
+use crate::config::{KafkaConfig, KindConfig, NotifyConfig, Source as From};
 use crate::events::Events;
 use crate::hooks::Hooks;
 use crate::informer::AttachHandle;
@@ -29,6 +30,15 @@ pub(super) struct NotifyLater {
     part: Part,
     place: usize,
     leadership: Leadership,
+    letters: Option<notifier::Letters>,
+}
+
+/// What sends dead letters, and the way to it. It ends behind the notifier.
+fn letters(kafka: KafkaConfig, topic: String, title: &str, tasks: &mut Tasks) -> notifier::Letters {
+    let (sender, incoming) = mpsc::channel(1);
+    let letters = Letters { kafka, topic, incoming };
+    tasks.spawn(Stage::Plumbing, format!("dead letters {title}"), |stop| letters.run(stop));
+    sender
 }
 
 impl Parts {
@@ -47,6 +57,8 @@ impl Parts {
             From::Kafka if !kind.owned => Source::Cache,
             From::Kafka | From::Watch => Source::Watch(informer.of(Seat::Notifier)),
         };
+        let dead = self.config.kafka.clone().zip(hook.dead_letter_topic.clone());
+        let letters = dead.map(|(kafka, topic)| letters(kafka, topic, title, tasks));
         let title = format!("notify {title}");
         let later = NotifyLater {
             hook,
@@ -59,6 +71,7 @@ impl Parts {
             part: self.readiness.part(title.clone(), Need::Reported),
             place,
             leadership: leadership.clone(),
+            letters,
         };
         let finding = finding.clone();
         tasks.spawn(Stage::Work, title, |stop| later.run(finding, stop));
@@ -68,11 +81,24 @@ impl Parts {
 impl NotifyLater {
     async fn run(self, finding: watch::Receiver<Option<Found>>, stop: CancellationToken) -> Result<(), leases::Ended> {
         let Some((kind, view)) = found(finding, self.place, &stop).await else { return Ok(()) };
-        let Self { hook, source, cluster, concurrency, app, events, metrics, part, leadership, .. } = self;
+        let Self { hook, source, cluster, concurrency, app, events, metrics, part, leadership, letters, .. } = self;
         let NotifyConfig { path, deadline, attempts, .. } = hook;
         let path = Arc::from(path);
-        let setting =
-            Setting { kind, cluster, view, source, path, deadline, attempts, concurrency, app, events, part, metrics };
+        let setting = Setting {
+            kind,
+            cluster,
+            view,
+            source,
+            path,
+            deadline,
+            attempts,
+            concurrency,
+            app,
+            events,
+            letters,
+            part,
+            metrics,
+        };
         notifier::run(setting, leadership, stop).await
     }
 }

@@ -10,15 +10,20 @@ use sidecar_core::envelope::Envelope;
 use sidecar_core::health::Standing;
 use sidecar_core::hook::{Failure, Outcome, Verdict};
 use sidecar_core::kind::Kind;
-use sidecar_core::notices::message::{Message, message};
+use sidecar_core::notices::message::{Letter, letter, message};
 use sidecar_core::notices::{Ended, Taken};
 use sidecar_core::recorder::{About, Action, Note, Reason};
+
+use tokio::sync::{mpsc, oneshot};
 
 use crate::events::Events;
 use crate::hooks::{Call, Hooks};
 
 /// How long it may take to notice that the app is away, once it has taken no connection. Until then nobody can say whether the attempt counts.
 const DOUBT: Duration = Duration::from_secs(3);
+
+/// Where letters go; who sends them says when Kafka has one.
+pub type Letters = mpsc::Sender<(Letter, oneshot::Sender<()>)>;
 
 /// What all calls of a term share.
 pub(super) struct Caller {
@@ -30,6 +35,8 @@ pub(super) struct Caller {
     pub(super) deadline: Duration,
     pub(super) app: Hooks,
     pub(super) events: Events,
+    pub(super) attempts: Option<u32>,
+    pub(super) letters: Option<Letters>,
 }
 
 /// A call that has ended.
@@ -52,24 +59,25 @@ impl Caller {
 
 /// Makes the call. An app that is not there is none.
 pub(super) async fn call(caller: Arc<Caller>, taken: Taken) -> Done {
-    let Message { headers, body } = message(&caller.envelope, &taken.notice);
-    let headers: HeaderMap = headers
-        .into_iter()
+    let message = message(&caller.envelope, &taken.notice);
+    let headers: HeaderMap = message
+        .headers
+        .iter()
         .filter_map(|(name, value)| {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            Some((name, HeaderValue::from_str(&value).ok()?))
+            Some((name, HeaderValue::from_str(value).ok()?))
         })
         .collect();
     let call = Call {
         kind: Arc::clone(&caller.name),
         hook: HookName::Notify,
         path: Arc::clone(&caller.path),
-        body,
+        body: message.body.clone(),
         content_type: None,
         headers,
         attempt: taken.attempt,
         deadline: caller.deadline,
-        trace: None,
+        trace: crate::spans::of(taken.notice.version),
     };
     let outcome = match caller.app.call(call).await {
         Ok(answer) => answer.outcome(),
@@ -81,6 +89,24 @@ pub(super) async fn call(caller: Arc<Caller>, taken: Taken) -> Done {
         Verdict::Failing { asked } => Ended::Failed(asked),
         Verdict::Rejected => Ended::Rejected,
     };
+    let ends = match ended {
+        Ended::Rejected => true,
+        Ended::Failed(_) => caller.attempts.is_some_and(|most| taken.attempt >= most),
+        Ended::Acknowledged | Ended::Untried => false,
+    };
+    if let Some(letters) = caller.letters.as_ref().filter(|_| ends) {
+        let why = match outcome {
+            Outcome::Answered { status, .. } => status.to_string(),
+            Outcome::Unusable => "unusable".to_owned(),
+            Outcome::Failed(failure) => failure.to_string(),
+        };
+        let (sent, has) = oneshot::channel();
+        let letter = letter(&taken.notice, &message, &why, taken.attempt);
+        // Nothing is given up before the letter is there; who sends them ends with the process.
+        if letters.send((letter, sent)).await.is_err() || has.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
     Done { taken, ended }
 }
 

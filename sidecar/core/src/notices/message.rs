@@ -17,6 +17,29 @@ pub struct Message {
     pub body: Bytes,
 }
 
+/// A change that the app is not told any more, as it is put into a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// `NAMESPACE/ID`.
+    pub key: String,
+    /// Names and values in Kafka's spelling.
+    pub headers: Vec<(String, String)>,
+    /// What the app was told.
+    pub body: Bytes,
+}
+
+/// A message as a letter; `why` and after how many attempts it was given up.
+pub fn letter(notice: &Notice, message: &Message, why: &str, attempts: u32) -> Letter {
+    let headers = message.headers.iter().map(|(name, value)| (name.replace('-', "_"), value.clone()));
+    let own = [
+        (contract::record::header::CONTENT_TYPE, "application/json".to_owned()),
+        (contract::record::header::REFUSED, why.to_owned()),
+        (contract::record::header::ATTEMPTS, attempts.to_string()),
+    ];
+    let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+    Letter { key: key(&notice.entity.key), headers: headers.chain(own).collect(), body: message.body.clone() }
+}
+
 /// The event that tells a change.
 pub fn message(envelope: &Envelope, notice: &Notice) -> Message {
     let Notice { event, entity, before, version, skipped, learned } = notice;
@@ -82,6 +105,11 @@ mod tests {
                 "kab-skipped: unknown",
             ]
         );
+        let told = Message { headers: vec![("ce-id".into(), "u1/12".into())], body: body.clone() };
+        let dead = letter(&notice, &told, "422", 3);
+        let headers: Vec<String> = dead.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        assert_eq!(headers, ["ce_id: u1/12", "content-type: application/json", "kab_refused: 422", "kab_attempts: 3"]);
+        assert_eq!((dead.key.as_str(), &dead.body), ("shop/milk", &body));
         let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
             (&told["change"], &told["entity"]["id"], &told["before"]["id"]),

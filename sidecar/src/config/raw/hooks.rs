@@ -93,10 +93,10 @@ pub(in crate::config) struct RawNotify {
     /// Seconds that the app has for its answer. 1 to 3600.
     #[serde(default = "work_deadline")]
     pub(in crate::config) deadline_seconds: u64,
-    /// Attempts at one change that the app refuses before it is given up. At least 1; absent: no limit.
+    /// Failed attempts at one change until it is given up; one that the app answers with 4xx is so at once. At least 1; absent: no limit.
     #[serde(default)]
     pub(in crate::config) attempts: Option<u32>,
-    /// Topic for changes that are given up; needs `attempts` and `kafka`.
+    /// Topic for changes that are given up, which has to exist; needs `attempts` and `kafka`.
     #[serde(default)]
     pub(in crate::config) dead_letter_topic: Option<String>,
 }
