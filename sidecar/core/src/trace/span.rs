@@ -208,7 +208,8 @@ mod tests {
             attributes: vec![("http.request.method", "PATCH".into()), ("http.response.status_code", 409_u16.into())],
             failed: true,
         };
-        let told: Json = serde_json::from_slice(&export("shop", "pod-1", "0.1.0", std::slice::from_ref(&span))).unwrap();
+        let told: Json =
+            serde_json::from_slice(&export("shop", "pod-1", "0.1.0", std::slice::from_ref(&span))).unwrap();
         let resource = &told["resourceSpans"][0];
         assert_eq!(
             resource["resource"]["attributes"][0],
