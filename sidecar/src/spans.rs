@@ -22,8 +22,8 @@ use sidecar_core::trace::{self, TraceContext};
 use sidecar_core::version::Version;
 
 use crate::config::TracingConfig;
-use exporter::Queue;
 pub use exporter::Exporter;
+use exporter::Queue;
 pub use metrics::Metrics;
 
 /// The header of a request.
@@ -47,7 +47,8 @@ struct On {
 
 /// Turns it on; what is to be run beside, where a collector is to be told. Only the first call of a process does anything.
 pub fn turn_on(config: &TracingConfig, instance: &str, metrics: Metrics) -> Option<Exporter> {
-    let (queue, exporter) = config.collector.as_ref().map(|to| exporter::exporter(to, config, instance, metrics)).unzip();
+    let (queue, exporter) =
+        config.collector.as_ref().map(|to| exporter::exporter(to, config, instance, metrics)).unzip();
     ON.set(On { ratio: config.ratio, recent: Mutex::new(Recent::new(RECENT)), queue }).ok()?;
     exporter
 }
