@@ -84,7 +84,7 @@ struct Parts<'a> {
 pub fn entity(kind: &Kind, object: &[u8]) -> Result<Entity, MappingError> {
     let entity = proposed(kind, object)?;
     if entity.key.id.is_empty() {
-        return Err(serde::de::Error::custom("missing field `name`")).map_err(MappingError::Syntax);
+        return Err(MappingError::Syntax(serde::de::Error::custom("missing field `name`")));
     }
     Ok(entity)
 }
