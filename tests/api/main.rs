@@ -21,6 +21,7 @@ mod leases;
 mod linearizable;
 mod lists;
 mod malformed;
+mod notify;
 mod outages;
 mod paging;
 mod reconcile;
