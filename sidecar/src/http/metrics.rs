@@ -128,7 +128,7 @@ impl Metrics {
     /// Counts a request of a connection that counted its last one in `recent`.
     pub(super) fn request(&self, recent: &Recent, kind: &str, verb: Verb, code: StatusCode, took: Duration) {
         let mut recent = recent.0.lock();
-        if !recent.as_ref().is_some_and(|counted| counted.labels.is(kind, verb, code)) {
+        if recent.as_ref().is_none_or(|counted| !counted.labels.is(kind, verb, code)) {
             *recent = Some(self.find(Labels { kind: kind.to_owned(), verb, code: code.as_u16() }));
         }
         if let Some(counted) = &*recent {
