@@ -19,8 +19,7 @@
 #[cfg(test)]
 mod model;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::ops::Bound;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +28,7 @@ use crate::feed::{Change, Delta};
 use crate::fields::Fields;
 use crate::fnv;
 use crate::index::Index;
+use crate::shelf::Shelf;
 use crate::version::Version;
 
 /// How long the uid of an entity that we deleted is remembered when the watch does not tell its deletion (because it had done so
@@ -38,7 +38,7 @@ const REMEMBER_DELETED: Duration = Duration::from_secs(300);
 /// The entities of one kind and namespace scope.
 #[derive(Debug, Default)]
 pub struct Cache {
-    entries: BTreeSet<ByKey>,
+    entries: Shelf,
     version: Version,
     bytes: usize,
     /// Of the entities' JSON alone.
@@ -69,9 +69,8 @@ impl Cache {
         self.content = 0;
         self.fingerprint = 0;
         self.index.clear();
-        // All at once, which fills the set's nodes; one by one in order they would stay half empty.
-        let shown: BTreeSet<ByKey> = entities.into_iter().filter(|entity| !self.is_over(entity)).map(ByKey).collect();
-        shown.iter().for_each(|ByKey(entity)| self.count(entity));
+        let shown: Shelf = entities.into_iter().filter(|entity| !self.is_over(entity)).map(ByKey).collect();
+        shown.behind(None).for_each(|entity| self.count(entity));
         self.entries = shown;
         self.overtaken.retain(|_, overtaken| *overtaken > version);
         for ByKey(ours) in before.into_iter().filter(|ByKey(entity)| entity.version > version) {
@@ -150,19 +149,18 @@ impl Cache {
 
     /// The entity as last known.
     pub fn find(&self, key: &dyn Named) -> Option<&Arc<Entity>> {
-        self.entries.get(key).map(|ByKey(entity)| entity)
+        self.entries.find(key)
     }
 
     /// The entities behind a key, or all, in key order.
     pub fn range(&self, behind: Option<Key>) -> impl Iterator<Item = &Arc<Entity>> {
-        let begin = behind.map_or(Bound::Unbounded, Bound::Excluded);
-        self.entries.range::<Key, _>((begin, Bound::Unbounded)).map(|ByKey(entity)| entity)
+        self.entries.behind(behind.as_ref().map(|key| key as &dyn Named))
     }
 
     /// Indexes the fields that the kind's schema declares as selectable, from now on and for what is here. Labels are always indexed.
     pub fn index_by(&mut self, fields: Arc<Fields>) {
         self.index = Index::new(fields);
-        self.entries.iter().for_each(|ByKey(entity)| self.index.insert(entity));
+        self.entries.behind(None).for_each(|entity| self.index.insert(entity));
     }
 
     /// The index.
@@ -221,7 +219,7 @@ impl Cache {
     }
 
     fn remove(&mut self, key: &Key) {
-        if let Some(ByKey(before)) = self.entries.take(key) {
+        if let Some(before) = self.entries.take(key) {
             self.bytes -= before.footprint();
             self.content -= before.json.len();
             self.fingerprint = self.fingerprint.wrapping_sub(fingerprint(&before));

@@ -15,8 +15,8 @@ use crate::fields::{Fields, Indexed};
 use crate::filter::{Found, IndexValue, Lookup};
 use crate::path;
 
-/// About what an entity takes in a set: a reference, and its share of a tree node that is on average three quarters full.
-const KEY_BYTES: usize = size_of::<ByKey>() * 3 / 2;
+/// About what an entity takes in a set: a reference, and its share of what is left free.
+const KEY_BYTES: usize = size_of::<ByKey>() * 9 / 8;
 
 /// About what a value takes in a map, beside its text.
 const VALUE_BYTES: usize = 96;

@@ -23,16 +23,17 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::entity::{Entity, Key};
+use crate::entity::{ByKey, Entity, Key};
 use crate::feed::{Change, Delta};
 use crate::kind::Kind;
 use crate::ledger::batch::Place;
 use crate::ledger::position::Offsets;
+use crate::shelf::Shelf;
 use crate::version::Version;
 
 use broadcaster::{Broadcasters, Heard};
@@ -130,7 +131,7 @@ pub struct Replica {
     broadcasters: Broadcasters,
     limit: usize,
     /// What is shown, but for our own writes.
-    table: BTreeMap<Key, Arc<Entity>>,
+    table: Shelf,
     /// What was read and is not shown yet, in the order of each partition.
     waiting: Vec<(Place, Told)>,
     /// Keys whose last record told their deletion: the tombstone that follows says nothing new.
@@ -182,7 +183,7 @@ impl Replica {
             ours,
             broadcasters,
             limit,
-            table: BTreeMap::new(),
+            table: Shelf::default(),
             waiting: Vec::new(),
             deleted: HashSet::new(),
             table_bytes: 0,
@@ -324,7 +325,7 @@ impl Replica {
             }
             Err(Gap::First | Gap::Compared | Gap::Broken) => {
                 self.apply(released);
-                Content::Whole(self.table.values().cloned().collect())
+                Content::Whole(self.table.behind(None).cloned().collect())
             }
         };
         self.shown = Some(version);
@@ -434,7 +435,7 @@ impl Replica {
         let mut here: HashMap<&Key, Option<&Arc<Entity>>> = HashMap::new();
         let mut changes = Vec::with_capacity(ordered.len());
         for (_, told) in ordered {
-            let before = here.get(told.key()).copied().unwrap_or_else(|| self.table.get(told.key()));
+            let before = here.get(told.key()).copied().unwrap_or_else(|| self.table.find(told.key()));
             let Some(delta) = change(told, before, shown)? else { continue };
             here.insert(told.key(), (delta.change != Change::Deleted).then_some(told.entity()).flatten());
             changes.push(delta);
@@ -455,7 +456,7 @@ impl Replica {
     /// Takes records as they lie in the topic: of a key the last one is right, but for repetitions of an older one.
     fn apply(&mut self, released: Vec<(Place, Told)>) {
         for (_, told) in released {
-            let before = self.table.get(told.key());
+            let before = self.table.find(told.key());
             match told {
                 Told::State { entity, met } => {
                     if met || before.is_none_or(|before| before.version < entity.version) {
@@ -474,14 +475,13 @@ impl Replica {
     }
 
     fn put(&mut self, entity: Arc<Entity>) {
+        self.remove(&entity.key);
         self.table_bytes += entity.footprint();
-        if let Some(before) = self.table.insert(entity.key.clone(), entity) {
-            self.table_bytes -= before.footprint();
-        }
+        self.table.insert(ByKey(entity));
     }
 
     fn remove(&mut self, key: &Key) {
-        if let Some(before) = self.table.remove(key) {
+        if let Some(before) = self.table.take(key) {
             self.table_bytes -= before.footprint();
         }
     }

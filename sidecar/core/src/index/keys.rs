@@ -1,17 +1,15 @@
 //! A set of entities in the order of their keys that costs no allocation of its own while it has one: most values of a date or an id stand in one entity.
 
-use std::collections::{BTreeSet, btree_set};
-use std::ops::Bound;
-
-use crate::entity::{ByKey, Key};
+use crate::entity::{ByKey, Key, Named};
+use crate::shelf::Shelf;
 
 /// Entities by their keys: a reference to one takes a quarter of what its key would take.
 #[derive(Debug)]
 pub enum Keys {
     /// None or one.
     Few(Option<ByKey>),
-    /// Any number; it stays a tree when keys go.
-    Many(BTreeSet<ByKey>),
+    /// Any number; it stays a shelf when keys go.
+    Many(Box<Shelf>),
 }
 
 impl Default for Keys {
@@ -30,7 +28,7 @@ impl Keys {
                 true
             }
             Self::Few(one) => {
-                *self = Self::Many(one.take().into_iter().chain([entity]).collect());
+                *self = Self::Many(Box::new(one.take().into_iter().chain([entity]).collect()));
                 true
             }
             Self::Many(keys) => keys.insert(entity),
@@ -41,7 +39,7 @@ impl Keys {
     pub fn remove(&mut self, key: &Key) -> bool {
         match self {
             Self::Few(one) => one.take_if(|ByKey(one)| one.key == *key).is_some(),
-            Self::Many(keys) => keys.remove(key),
+            Self::Many(keys) => keys.take(key).is_some(),
         }
     }
 
@@ -59,35 +57,13 @@ impl Keys {
     }
 
     /// The keys behind one, or all.
-    pub fn behind(&self, begin: Option<&Key>) -> Behind<'_> {
-        match self {
-            Self::Few(one) => {
-                Behind::Few(one.iter().map(|ByKey(one)| &one.key).find(|one| begin.is_none_or(|begin| *one > begin)))
-            }
-            Self::Many(keys) => {
-                Behind::Many(keys.range::<Key, _>((begin.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)))
-            }
-        }
-    }
-}
-
-/// What [`Keys::behind`] walks over.
-#[derive(Debug)]
-pub enum Behind<'k> {
-    /// None or one.
-    Few(Option<&'k Key>),
-    /// Any number.
-    Many(btree_set::Range<'k, ByKey>),
-}
-
-impl<'k> Iterator for Behind<'k> {
-    type Item = &'k Key;
-
-    fn next(&mut self) -> Option<&'k Key> {
-        match self {
-            Self::Few(one) => one.take(),
-            Self::Many(keys) => keys.next().map(|ByKey(entity)| &entity.key),
-        }
+    pub fn behind(&self, begin: Option<&Key>) -> impl Iterator<Item = &Key> + use<'_> {
+        let (few, many) = match self {
+            Self::Few(one) => (one.as_ref().map(|ByKey(one)| &one.key), None),
+            Self::Many(keys) => (None, Some(keys.behind(begin.map(|key| key as &dyn Named)))),
+        };
+        let few = few.filter(|one| begin.is_none_or(|begin| *one > begin));
+        few.into_iter().chain(many.into_iter().flatten().map(|entity| &entity.key))
     }
 }
 

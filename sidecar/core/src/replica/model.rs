@@ -1,7 +1,7 @@
 //! The replica against a model of a store, its broadcast and a topic: partitions that are read in any order, transactions that become visible late,
 //! comparisons, a store restored to the past, compaction, and readers that begin anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;

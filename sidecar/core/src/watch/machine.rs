@@ -1,7 +1,7 @@
 //! The watch's state and its one `step`: owns what was told to whom. Never does IO and never looks at a clock: `now` and the
 //! randomness are arguments. The informer calls it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use super::{Effect, Input, ListPage, Loss, Note, Refill, Request, Seat, WatchLin
 use crate::backoff::Backoff;
 use crate::entity::{ByKey, Entity};
 use crate::feed::{Change, Delta, Feed};
+use crate::shelf::Shelf;
 use crate::version::Version;
 
 /// The machine's bounds.
@@ -75,7 +76,7 @@ enum State {
     /// Asking for the newest version, before a watch is opened again.
     Probing { heard: Heard },
     /// Collecting the whole state.
-    Filling { source: Source, found: BTreeSet<ByKey>, bytes: usize, heard: Heard },
+    Filling { source: Source, found: Shelf, bytes: usize, heard: Heard },
     /// Following a watch; it has told everything up to `cursor`, which lies before `told` while it replays for a seat.
     Following { cursor: Version, since: Instant, heard: Heard },
 }
@@ -509,7 +510,7 @@ impl Step<'_> {
         } else {
             (Source::Pages(None), Request::Page { limit: self.machine.settings.page, after: None })
         };
-        self.machine.state = State::Filling { source, found: BTreeSet::new(), bytes: 0, heard };
+        self.machine.state = State::Filling { source, found: Shelf::default(), bytes: 0, heard };
         self.effects.push(Effect::Request(request));
     }
 
@@ -544,13 +545,17 @@ impl Step<'_> {
 }
 
 /// A streaming list tells states of one version, then the changes up to its end. Answers how many bytes came and how many went.
-fn collect(found: &mut BTreeSet<ByKey>, delta: Delta) -> (usize, usize) {
+fn collect(found: &mut Shelf, delta: Delta) -> (usize, usize) {
     let Delta { change, entity } = delta;
     let (more, before) = match change {
-        Change::Added | Change::Modified => (entity.footprint(), found.replace(ByKey(entity))),
+        Change::Added | Change::Modified => {
+            let (more, before) = (entity.footprint(), found.take(&entity.key));
+            found.insert(ByKey(entity));
+            (more, before)
+        }
         Change::Deleted => (0, found.take(&entity.key)),
     };
-    (more, before.map_or(0, |ByKey(before)| before.footprint()))
+    (more, before.map_or(0, |before| before.footprint()))
 }
 
 #[cfg(test)]

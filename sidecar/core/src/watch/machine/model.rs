@@ -60,13 +60,13 @@ struct Server {
     refuse: bool,
 }
 
-fn entities(set: BTreeSet<ByKey>) -> Vec<Arc<Entity>> {
+fn entities(set: Shelf) -> Vec<Arc<Entity>> {
     set.into_iter().map(|ByKey(entity)| entity).collect()
 }
 
 impl Server {
     fn state_at(&self, version: u64) -> Vec<Arc<Entity>> {
-        let mut present = BTreeSet::new();
+        let mut present = Shelf::default();
         for delta in self.log.iter().filter(|delta| delta.entity.version.0 <= version) {
             collect(&mut present, delta.clone());
         }
@@ -100,7 +100,7 @@ struct Told {
     attached: bool,
     /// Absent until it has told something.
     position: Option<u64>,
-    present: BTreeSet<ByKey>,
+    present: Shelf,
     /// Whether the store was restored to the past since it was last told everything.
     undone: bool,
 }
