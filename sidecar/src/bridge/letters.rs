@@ -84,7 +84,8 @@ impl Letters {
         let mut producer: Option<ThreadedProducer<Told>> = None;
         loop {
             let Some(Some((letter, sent))) = stop.run_until_cancelled(self.incoming.recv()).await else {
-                return Ok(stop.cancelled().await);
+                stop.cancelled().await;
+                return Ok(());
             };
             loop {
                 let outcome = stop.run_until_cancelled(self.send(&clients, &mut producer, &letter)).await;

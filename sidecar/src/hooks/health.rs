@@ -83,7 +83,10 @@ impl Prober {
                 sign = self.signs.recv() => match sign {
                     Some(sign) => Input::Called(sign),
                     // Nobody can call any more: the process is ending.
-                    None => return Ok(stop.cancelled().await),
+                    None => {
+                        stop.cancelled().await;
+                        return Ok(());
+                    }
                 },
                 () = until(wake) => Input::Tick,
             };
