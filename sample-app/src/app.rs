@@ -11,6 +11,7 @@ mod problem;
 mod reconcile;
 mod rules;
 mod sidecar;
+mod validate;
 
 use std::path::PathBuf;
 
@@ -49,6 +50,7 @@ pub fn router(settings: &Settings) -> reqwest::Result<Router> {
     let app = App { sidecar, open_per_day: settings.open_per_day };
     Ok(Router::new()
         .merge(api::routes())
+        .merge(validate::routes())
         .merge(pages::routes())
         .merge(notify::routes())
         .merge(reconcile::routes())

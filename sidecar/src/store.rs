@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use contract::problem::{Code, Problem};
 use http_body_util::{BodyExt, Limited};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
 use hyper::{Method, Request, StatusCode};
 use kube::Client;
 use kube::client::Body;
@@ -156,6 +156,8 @@ pub struct Store {
 struct Answer {
     status: StatusCode,
     retry_after: Option<u64>,
+    /// What the API server, or who was asked by it, has to say beside the answer.
+    warnings: Vec<HeaderValue>,
     body: Bytes,
 }
 
@@ -207,7 +209,7 @@ impl Store {
         }
     }
 
-    /// Makes a write. `existing` is what the cache has; `key.id` is empty where the id is in the body or to be generated.
+    /// Makes a write; answers with the API server's warnings. `existing` is what the cache has; `key.id` is empty where the id is in the body or to be generated.
     ///
     /// # Errors
     /// When the API server cannot be asked, or refuses.
@@ -218,7 +220,7 @@ impl Store {
         mut existing: Option<Arc<Entity>>,
         write: Write<'_>,
         dry_run: bool,
-    ) -> Result<Written, Refused> {
+    ) -> Result<(Written, Vec<HeaderValue>), Refused> {
         if existing.is_none() && write.needs_state() {
             existing = self.read(kind, key).await?;
         }
@@ -234,7 +236,8 @@ impl Store {
             let twice = if dry_run { Twice::Harmless } else { request.twice };
             let (answer, uncertain) = self.exchange(kind, verb, method, path, body, twice).await?;
             if answer.status.is_success() {
-                return written(kind, &answer);
+                let written = written(kind, &answer)?;
+                return Ok((written, answer.warnings));
             }
             let told = matches!(write, Write::CreateOnce { .. }) && answer.status == StatusCode::CONFLICT;
             if !told && retry::inconclusive(uncertain, answer.status.as_u16()) {
@@ -259,7 +262,7 @@ impl Store {
                 && answer.status == StatusCode::CONFLICT
             {
                 match self.first_result(kind, key, mark).await? {
-                    Some(first) => return Ok(first),
+                    Some(first) => return Ok((first, Vec::new())),
                     None if attempt < ATTEMPTS => continue,
                     None => {}
                 }
@@ -385,9 +388,10 @@ impl Store {
             let status = response.status();
             let retry_after =
                 response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+            let warnings = response.headers().get_all(WARNING).iter().cloned().collect();
             let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| Away::Unknown(error.to_string()))?.to_bytes();
-            Ok(Answer { status, retry_after, body })
+            Ok(Answer { status, retry_after, warnings, body })
         };
         tokio::time::timeout(DEADLINE, exchange)
             .await

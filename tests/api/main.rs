@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a failed test dumps its logs")]
 
+mod admission;
 mod audience;
 mod bounds;
 mod budgets;

@@ -3,6 +3,7 @@
 //! Owns how a program of ours is built, configured, started, killed and looked at from outside. Asserts nothing itself.
 
 pub mod acknowledged;
+pub mod admission;
 pub mod app;
 pub mod binaries;
 pub mod broadcast;

@@ -112,7 +112,11 @@ impl Sidecar {
             ensure!(self.program.is_running(), "it has ended");
             let answer = self.admin.get("/readyz").await?;
             let parts = answer.body["parts"].as_array().cloned().unwrap_or_default();
-            ensure!(answer.status.is_success() && parts.iter().all(|part| part["state"] == "up" || part["name"] == "app"), "{}", answer.body);
+            ensure!(
+                answer.status.is_success() && parts.iter().all(|part| part["state"] == "up" || part["name"] == "app"),
+                "{}",
+                answer.body
+            );
             Ok(())
         })
         .await

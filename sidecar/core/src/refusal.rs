@@ -11,6 +11,7 @@ use std::time::Duration;
 use contract::problem::{Code, Problem};
 use serde::Deserialize;
 
+use crate::admission::response::UNDECIDED;
 use crate::entity::Key;
 use crate::kind::Kind;
 
@@ -74,7 +75,7 @@ pub fn problem(
     let status = read(body);
     let readable = status.is_some();
     let refused = Refused { kind, key, status: status.unwrap_or_default(), conditional, sent };
-    if let Some(problem) = refused.by_a_rule(http_status).or_else(|| refused.by_the_store()) {
+    if let Some(problem) = refused.by_a_rule().or_else(|| refused.by_the_store()) {
         return problem;
     }
     match http_status {
@@ -144,7 +145,7 @@ impl Refused<'_> {
     }
 
     /// A webhook or an admission policy said no, whatever the status that it chose, or could not be asked.
-    fn by_a_rule(&self, http_status: u16) -> Option<Problem> {
+    fn by_a_rule(&self) -> Option<Problem> {
         let message = &self.status.message;
         if message.contains("failed calling webhook") || message.contains("failed to call webhook") {
             let detail =
@@ -152,7 +153,7 @@ impl Refused<'_> {
             return Some(unavailable(&detail));
         }
         let said = wording::denial(message)?;
-        if http_status == 503 {
+        if self.status.reason == UNDECIDED {
             // It was asked, and could not decide for now: so says a webhook of ours whose app is away.
             return Some(unavailable(&said));
         }

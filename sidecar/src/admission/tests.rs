@@ -156,7 +156,7 @@ async fn only_declared_kinds_are_reviewed_and_what_is_not_found_yet_is_not_decid
         assert!(answer.contains("\"uid\":\"u-1\""), "{answer}");
     }
     let answer = port.post("/admission/validate", &review("k8sasbackend.com", "Todo")).await;
-    assert!(answer.contains("\"code\":503") && answer.contains("has not found the kind's definition yet"), "{answer}");
+    assert!(answer.contains("\"code\":500") && answer.contains("has not found the kind's definition yet"), "{answer}");
     let answer = port.post("/admission/default", &review("k8sasbackend.com", "Todo")).await;
     assert!(answer.contains("\"allowed\":true"), "no hook fills in values: {answer}");
 }

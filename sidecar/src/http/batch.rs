@@ -156,7 +156,8 @@ fn not_attempted(failed: usize) -> Problem {
 
 /// A result as JSON.
 fn told(result: Attempt, minimal: bool) -> String {
-    let Done { status, entity, location } = match result {
+    // Warnings are headers, which a result of a batch has not.
+    let Done { status, entity, location, .. } = match result {
         Ok(done) => done,
         Err(fault) => {
             let (problem, retry_after) = fault.told();

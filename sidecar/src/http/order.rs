@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use contract::problem::{Code, Problem};
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use sidecar_core::budget::{Refusal, Usage};
 use sidecar_core::entity::{Entity, Key};
 use sidecar_core::query;
@@ -60,6 +61,8 @@ pub(super) struct Done {
     pub(super) entity: Option<Arc<Entity>>,
     /// Of a new one: its path.
     pub(super) location: Option<String>,
+    /// What rules have to say beside it: the values of headers `Warning`.
+    pub(super) warnings: Vec<HeaderValue>,
 }
 
 /// What `If-Match` allows.
@@ -123,18 +126,18 @@ impl Api {
             // Whoever is told that it is not there must not read it again.
             view.deleted(key, &known.uid, Some(known.version), Instant::now());
         }
-        let written = result.map_err(|refused| {
+        let (written, warnings) = result.map_err(|refused| {
             if only_new { refused.recast(Code::Conflict, Code::PreconditionFailed) } else { refused }
         })?;
         if !order.dry_run {
             remember(view, key, &written, order.action, base);
         }
         drop(admitted);
-        Ok(self.done(served, key, written, order.action))
+        Ok(Done { warnings, ..self.done(served, key, written, order.action) })
     }
 
     fn done(&self, served: &Served, key: &Key, written: Written, action: Action) -> Done {
-        let done = |status, entity| Done { status, entity, location: None };
+        let done = |status, entity| Done { status, entity, location: None, warnings: Vec::new() };
         match written {
             Written::Gone { .. } => done(StatusCode::NO_CONTENT, None),
             Written::Stored { entity, .. } if action == Action::Delete => {
@@ -151,7 +154,7 @@ impl Api {
                 if let Some(namespace) = key.namespace.as_ref().filter(|_| several) {
                     location.push_str(&format!("?namespace={}", query::percent_encode(namespace)));
                 }
-                Done { status: StatusCode::CREATED, entity: Some(entity), location: Some(location) }
+                Done { location: Some(location), ..done(StatusCode::CREATED, Some(entity)) }
             }
         }
     }

@@ -41,7 +41,7 @@ pub(super) async fn settle(
         Action::ReplaceStatus | Action::MergeStatus | Action::PatchStatus => (done, None),
         Action::Delete => match reached(view, &entity, None, patience).await {
             Some(Outcome::Gone) => {
-                let gone = Done { status: StatusCode::NO_CONTENT, entity: None, location: None };
+                let gone = Done { status: StatusCode::NO_CONTENT, entity: None, location: None, ..done };
                 (gone, Some(format!("wait={}", patience.as_secs())))
             }
             // 202 is what a delete is answered anyway while finalizers run.

@@ -2,7 +2,7 @@
 
 use contract::problem::{Code, Problem};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName};
+use hyper::header::{CONTENT_TYPE, HeaderName, WARNING};
 use hyper::{HeaderMap, Method, Request};
 use sidecar_core::write::{MERGE_PATCH, name};
 
@@ -66,10 +66,14 @@ impl Api {
             None => answer::empty(done.status),
         };
         let answer = applied.into_iter().fold(answer, |answer, preference| answer::heeded(answer, &preference));
-        Ok(match &done.location {
+        let mut answer = match &done.location {
             Some(location) => answer::located(answer, location),
             None => answer,
-        })
+        };
+        for warning in done.warnings {
+            answer.headers_mut().append(WARNING, warning);
+        }
+        Ok(answer)
     }
 }
 

@@ -15,6 +15,9 @@ const WARNINGS: usize = 16;
 /// What people read at once, and what fits into a status.
 const MESSAGE_LETTERS: usize = 4096;
 const ERRORS: usize = 64;
+/// By which [`crate::refusal`] knows a hook that failed. The code beside it is 500, as when the API server itself cannot ask a webhook: at 503 some clients
+/// try again for minutes without a word.
+pub(crate) const UNDECIDED: &str = "ServiceUnavailable";
 
 /// What becomes of a write.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +96,7 @@ pub fn body(kind: Option<&Kind>, uid: &str, ruling: &Ruling) -> Vec<u8> {
         Ruling::Undecided { message } => {
             put(&mut response, "allowed", json!(false));
             let message = line(message, MESSAGE_LETTERS);
-            put(&mut response, "status", json!({"code": 503, "reason": "ServiceUnavailable", "message": message}));
+            put(&mut response, "status", json!({"code": 500, "reason": UNDECIDED, "message": message}));
         }
     }
     let review = json!({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response});

@@ -18,7 +18,7 @@ pub struct Read<T> {
 
 /// An answer that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the app's answer cannot be used: {}{fault}", .pointer.as_ref().map(|at| format!("{at}: ")).unwrap_or_default())]
+#[error("the app's answer cannot be used: {}{fault}", .pointer.as_ref().filter(|at| !at.is_empty()).map(|at| format!("{at}: ")).unwrap_or_default())]
 pub struct Unusable {
     /// JSON pointer (RFC 6901) of the place; absent where it is no JSON at all.
     pub pointer: Option<String>,
