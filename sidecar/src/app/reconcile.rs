@@ -114,19 +114,23 @@ impl ReconcileLater {
             let engaged = leadership.engage();
             let working =
                 reconciler::term(&setting, children.clone(), self.leadership.clone(), term.number, ending.clone());
-            let watching = join_all(self.informers(&children));
+            // Of no children it would end at once, and whoever looks at it must not wait for what is to come.
+            let watching = async {
+                join_all(self.informers(&children)).await;
+                std::future::pending::<()>().await;
+            };
             tokio::pin!(working, watching);
             tokio::select! {
                 () = &mut working => return Ok(()),
                 // They go on while what is under way is finished.
-                _ = &mut watching => std::future::pending().await,
+                () = &mut watching => {}
                 () = leadership.lost(term.number) => {}
             }
             // Where the Lease is only about to be handed on, what is under way is finished first: the app must never work on one entity for two.
             ending.cancel();
             tokio::select! {
                 () = &mut working => {}
-                _ = &mut watching => std::future::pending().await,
+                () = &mut watching => {}
                 () = leadership.over(term.number) => {}
             }
             drop(engaged);
