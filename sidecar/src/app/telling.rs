@@ -82,7 +82,10 @@ impl TellOwner {
             match stop.run_until_cancelled(self.leadership.changed()).await {
                 Some(Ok(())) => {}
                 // The keeper ends with the process.
-                Some(Err(_)) | None => return Ok(stop.cancelled().await),
+                Some(Err(_)) | None => {
+                    stop.cancelled().await;
+                    return Ok(());
+                }
             }
         }
     }

@@ -111,15 +111,13 @@ impl Exporter {
     async fn tell(&self) -> bool {
         let mut well = true;
         loop {
-            let batch = {
-                let mut waiting = self.shared.waiting.lock();
-                let count = waiting.len().min(BATCH);
-                waiting.drain(..count).collect::<Vec<_>>()
-            };
+            // They stay where they are until they are told, so that the end of the process, which may come in between, loses none.
+            let batch = self.shared.waiting.lock().iter().take(BATCH).cloned().collect::<Vec<_>>();
             if batch.is_empty() {
                 return well;
             }
             let outcome = self.batch(&batch).await;
+            self.shared.waiting.lock().drain(..batch.len());
             self.shared.metrics.count(outcome, batch.len());
             well &= outcome == OutcomeLabel::told;
         }
