@@ -17,7 +17,6 @@ use crate::view::{KindView, View};
 const JSON: &str = "content-type: application/json";
 const MERGE: &str = "content-type: application/merge-patch+json";
 const PATCH: &str = "content-type: application/json-patch+json";
-
 pub(super) const LIMITS: ApiLimits = ApiLimits {
     connections: 64,
     header_fields: 64,
