@@ -34,6 +34,7 @@ mod resumption;
 mod sample;
 mod security;
 mod shapes;
+mod shards;
 mod source;
 mod startup;
 mod tail;
