@@ -88,7 +88,7 @@ fn a_parent_outside_of_namespaces_names_its_childrens() {
     let object = r#"{"metadata":{"name":"buy","uid":"u-1","resourceVersion":"7"}}"#;
     let entity = mapping::entity(&kind, object.as_bytes()).unwrap();
     let read =
-        |child: Value| wanted(Parent { kind: &kind, entity: &entity }, &kinds(), &[child.as_object().unwrap().clone()]);
+        |child: Value| wanted(Parent { kind: &kind, entity: &entity }, &kinds(), std::slice::from_ref(child.as_object().unwrap()));
     assert_eq!(read(map("a")).unwrap_err().pointer, "/children/0/meta/namespace");
     let mut there = map("a");
     there["meta"] = json!({"namespace": "shop"});
