@@ -1,12 +1,15 @@
 //! Notify: the app is told every change once and in order per entity, whatever happens to it and to the sidecars.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::ensure;
 use e2e::app::{App, Call, Reply};
 use e2e::sidecar::{Settings, Sidecar};
 use e2e::{todos, wait};
-use kube::api::DeleteParams;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, DeleteParams};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::world::{World, run};
@@ -201,7 +204,7 @@ fn an_app_is_notified_once_of_a_kind_that_it_only_consumes_whoever_of_its_replic
         let _another = world.start(&consuming(&other, &others)).await?;
         settled(&app, world).await?;
         settled(&other, world).await?;
-        drop(first.terminate().await?);
+        first.terminate().await?;
         todos::create(&world.kube, &world.ns, "milk", "one").await?;
         until_told(&app, world, "milk", "added milk one").await?;
         until_told(&other, world, "milk", "added milk one").await?;
@@ -231,11 +234,116 @@ fn a_kind_that_is_consumed_from_the_topic_is_notified_of_too() {
         todos::change(&world.kube, &world.ns, "milk", "two").await?;
         until_told(&app, world, "milk", "modified milk two").await?;
         let before = app.calls().len();
-        drop(consumer.terminate().await?);
+        consumer.terminate().await?;
         let _consumer = world.start(&settings).await?;
         settled(&app, world).await?;
         assert_eq!((app.calls().len(), repeated(&app)), (before + 1, vec![]), "nothing again");
         todos::api(&world.kube, &world.ns).delete("milk", &DeleteParams::default()).await?;
         until_told(&app, world, "milk", "deleted milk two").await
+    });
+}
+
+#[test]
+fn of_three_replicas_one_notifies_and_another_goes_on_when_it_is_killed_or_frozen() {
+    run("notify_replicas", async |world| {
+        let app = App::start(takes).await?;
+        let mut sidecars = Vec::new();
+        for _ in 0..3 {
+            sidecars.push(world.start(&settings(world, &app)).await?);
+        }
+        settled(&app, world).await?;
+        todos::create(&world.kube, &world.ns, "one", "one").await?;
+        until_told(&app, world, "one", "added one one").await?;
+        assert_eq!(repeated(&app), Vec::<String>::new(), "once, and not by each");
+        // What was told before it is written down would come again.
+        wait::until("the place to be in the Lease", wait::LIMIT, || async {
+            let leases: Api<Lease> = Api::namespaced(world.kube.clone(), &world.ns);
+            let annotations =
+                leases.get("kab.todos.k8sasbackend.com.0").await?.metadata.annotations.unwrap_or_default();
+            ensure!(annotations.contains_key("k8sasbackend.com/notified"), "{annotations:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        for (round, signal) in [Signal::SIGKILL, Signal::SIGSTOP].into_iter().enumerate() {
+            let leader = leader(&sidecars).await?;
+            sidecars[leader].program.signal(signal)?;
+            let frozen = sidecars.remove(leader);
+            for todo in 0..20 {
+                todos::create(&world.kube, &world.ns, &format!("round-{round}-{todo}"), "x").await?;
+            }
+            settled(&app, world).await?;
+            for todo in 0..20 {
+                let name = format!("round-{round}-{todo}");
+                until_told(&app, world, &name, &format!("added {name} x")).await?;
+                assert_eq!(of(&app, world, &name).len(), 1, "{name}");
+            }
+            if signal == Signal::SIGSTOP {
+                // What thaws has nothing to tell: another leads.
+                frozen.program.signal(Signal::SIGCONT)?;
+                settled(&app, world).await?;
+            }
+        }
+        assert!(app.overlap().is_none());
+        Ok(())
+    });
+}
+
+async fn leader(sidecars: &[Sidecar]) -> anyhow::Result<usize> {
+    wait::until("one of them to lead", wait::LIMIT, || async {
+        for (place, sidecar) in sidecars.iter().enumerate() {
+            if sidecar.metric("kab_lease_leading").await.unwrap_or(0.0) > 0.0 {
+                return Ok(place);
+            }
+        }
+        anyhow::bail!("none of {}", sidecars.len())
+    })
+    .await
+}
+
+#[test]
+fn a_change_that_the_app_chokes_on_is_tried_again_and_holds_up_no_other_entity() {
+    run("notify_poison", async |world| {
+        // Each name has its own way to misbehave, until it does not.
+        let app = App::start(|call| match call.body["entity"]["id"].as_str().unwrap_or_default() {
+            "failing" => Reply::Json(500, json!("not yet")),
+            "hanging" => Reply::Hang,
+            "raging" => Reply::Large(8 << 20),
+            "busy" => Reply::Header(503, "retry-after", "1".to_owned()),
+            "refused" => Reply::Json(422, json!({"title": "never"})),
+            "slow" => Reply::After(Duration::from_millis(300), Box::new(Reply::Text("what?".to_owned()))),
+            _ => Reply::Json(204, Value::Null),
+        })
+        .await?;
+        let sidecar = world.start(&settings(world, &app)).await?;
+        settled(&app, world).await?;
+        let names = ["failing", "hanging", "raging", "busy", "refused", "slow"];
+        for name in names {
+            todos::create(&world.kube, &world.ns, name, "one").await?;
+            todos::change(&world.kube, &world.ns, name, "two").await?;
+        }
+        settled(&app, world).await?;
+        // What it refuses for good is given up, and the next change of the same entity told; what it takes, slowly, too.
+        until_told(&app, world, "refused", "modified refused two").await?;
+        until_told(&app, world, "slow", "modified slow two").await?;
+        assert_eq!((of(&app, world, "refused").len(), of(&app, world, "slow").len()), (2, 2));
+        wait::until("the others to be tried again", wait::LIMIT, || async {
+            for name in ["failing", "hanging", "raging", "busy"] {
+                let calls = of(&app, world, name);
+                let first = format!("added {name} one");
+                ensure!(calls.len() > 1 && calls.iter().all(|call| *call == first), "{calls:?}");
+            }
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        let attempts = app.calls_of(&format!("{}/busy", world.ns));
+        let attempt = |call: &Call| call.headers.get("kab-attempt").and_then(|value| value.to_str().ok()?.parse().ok());
+        assert_eq!(attempts.iter().take(2).filter_map(attempt).collect::<Vec<u32>>(), [1, 2]);
+        app.behave(takes);
+        for name in ["failing", "hanging", "raging", "busy"] {
+            until_told(&app, world, name, &format!("modified {name} two")).await?;
+        }
+        assert!(app.overlap().is_none());
+        assert!(sidecar.metric("kab_notify_results").await? > 0.0);
+        Ok(())
     });
 }

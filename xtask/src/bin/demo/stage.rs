@@ -49,8 +49,13 @@ impl Stage {
         let kube = todos::client(&kubeconfig).await?;
         screen.during("the kind Todo, installed (manifests/crds)", todos::install(&kube, todos::CRD)).await?;
 
+        let app_address = settled(ports::APP)?;
         let settings = Settings::new(&kubeconfig)
-            .owned_todos(NAMESPACE, TOPIC)
+            .kind(json!({
+                "apiVersion": "k8sasbackend.com/v1", "kind": "Todo", "owned": true, "namespaces": [NAMESPACE], "topic": TOPIC,
+                "hooks": {"reconcile": "/hooks/todos/reconcile", "notify": "/hooks/todos/notify"},
+            }))
+            .set("app", json!({"name": "todo-app", "url": format!("http://{app_address}")}))
             .kafka(&brokers)
             .set("cluster", json!("demo"))
             // As the injector does with the pod's uid: after a crash it need not wait for its own Lease.
@@ -64,9 +69,8 @@ impl Stage {
                 Ok(sidecar)
             })
             .await?;
-        let app = screen
-            .during("todo-app, listening", sample::todo_app(&scratch, sidecar.api.base(), &address(ports::APP)))
-            .await?;
+        let app =
+            screen.during("todo-app, listening", sample::todo_app(&scratch, sidecar.api.base(), &app_address)).await?;
         let table = screen
             .during(
                 "todo-table (the consumer), listening",
@@ -131,6 +135,12 @@ impl Stage {
         drop(self.cluster.stop().await);
         self.scratch.remove();
     }
+}
+
+/// The documented port on loopback if it is free, else another that is: for who has to be told where before there is anybody.
+fn settled(port: u16) -> anyhow::Result<String> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
+    Ok(listener.local_addr()?.to_string())
 }
 
 /// The documented port on loopback if it is free, else any.

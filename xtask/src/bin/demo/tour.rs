@@ -31,10 +31,23 @@ pub(crate) async fn walk(stage: &mut Stage, screen: &mut Screen) -> anyhow::Resu
     ensure!(seen.contains("buy milk"), "kubectl does not show it");
     screen.held("same entity, other door");
 
+    screen.step(
+        "What has become of it is the app's to say: the sidecar asks when a todo changes, and when its time has come",
+    );
+    until(&stage.app.http, &path, "/status/phase", "Scheduled").await?;
+    let soon = jiff::Timestamp::now() + Duration::from_secs(3);
+    let tea = format!("make-tea-{}", e2e::program::unique());
+    let todo = json!({"id": tea, "when": soon.to_string(), "message": "make tea"});
+    say(screen, &stage.app.http, Method::POST, "/api/todos", Some(&todo)).await?;
+    let tea = format!("/api/todos/{tea}");
+    until(&stage.app.http, &tea, "/status/phase", "Due").await?;
+    say(screen, &stage.app.http, Method::GET, &tea, None).await?;
+    screen.held("three seconds later it is due: the app asked to be asked again, and answered with the status");
+
     screen.step("Somebody changes it with kubectl, the app answers the change");
     let patch = r#"{"spec":{"message":"buy oat milk"}}"#;
     kubectl(stage, screen, &["patch", "todo", &id, "--type=merge", "--patch", patch]).await?;
-    until_message(&stage.app.http, &path, "buy oat milk").await?;
+    until(&stage.app.http, &path, "/message", "buy oat milk").await?;
     say(screen, &stage.app.http, Method::GET, &path, None).await?;
     screen.held("the sidecar's cache follows a watch; nobody polls");
 
@@ -49,9 +62,9 @@ pub(crate) async fn walk(stage: &mut Stage, screen: &mut Screen) -> anyhow::Resu
     screen.held("the kind's own rule, in the schema: for every writer");
 
     screen.step("Every change is a record in Kafka: what the consumer has");
-    let records = until_records(stage, &key, &["created", "updated"]).await?;
+    let records = until_records(stage, &key, &["created", "updated", "updated"]).await?;
     screen.output(&records.join("\n"));
-    screen.held("one record per change, whoever made it, in order");
+    screen.held("one record per change, whoever made it, in order: the first update is the status");
 
     screen.step("The sidecar is killed (SIGKILL), changes go on, it comes back");
     let pid = stage.kill_sidecar().await?;
@@ -68,7 +81,8 @@ pub(crate) async fn walk(stage: &mut Stage, screen: &mut Screen) -> anyhow::Resu
         sidecar.program.pid(),
         start.elapsed().as_secs_f64()
     ));
-    let records = until_records(stage, &key, &["created", "updated", "updated", "updated", "updated"]).await?;
+    let records =
+        until_records(stage, &key, &["created", "updated", "updated", "updated", "updated", "updated"]).await?;
     screen.output(&records.join("\n"));
     let stats = stage.table.http.get("/stats").await?.expect(200)?.body;
     let counts = &stats["counts"];
@@ -77,10 +91,9 @@ pub(crate) async fn walk(stage: &mut Stage, screen: &mut Screen) -> anyhow::Resu
 
     screen.step("The third party deletes it");
     answer(screen, &stage.app.http, Method::DELETE, &path, None).await?;
-    let records =
-        until_records(stage, &key, &["created", "updated", "updated", "updated", "updated", "deleted", "tombstone"])
-            .await?;
-    screen.output(records.get(5..).unwrap_or_default().join("\n").as_str());
+    let all = ["created", "updated", "updated", "updated", "updated", "updated", "deleted", "tombstone"];
+    let records = until_records(stage, &key, &all).await?;
+    screen.output(records.get(6..).unwrap_or_default().join("\n").as_str());
     let table = stage.table.http.get("/table").await?.expect(200)?.body.to_string();
     ensure!(!table.contains(&id), "the consumer's table still has it: {table}");
     screen.held("a deletion carries the last known todo; the consumer's table is empty of it");
@@ -155,11 +168,11 @@ async fn run_kubectl(stage: &Stage, screen: &Screen, arguments: &[&str]) -> anyh
     Ok((output.status.success(), text))
 }
 
-/// Waits until the app answers this message.
-async fn until_message(http: &Client, path: &str, message: &str) -> anyhow::Result<()> {
-    wait::until(&format!("the app to answer {message:?}"), Duration::from_secs(10), || async {
+/// Waits until the app answers this text at a place.
+async fn until(http: &Client, path: &str, pointer: &str, text: &str) -> anyhow::Result<()> {
+    wait::until(&format!("the app to answer {text:?}"), Duration::from_secs(20), || async {
         let body = http.get(path).await?.expect(200)?.body;
-        ensure!(body["message"] == message, "{body}");
+        ensure!(body.pointer(pointer).is_some_and(|found| found == text), "{body}");
         Ok(())
     })
     .await

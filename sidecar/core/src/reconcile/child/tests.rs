@@ -87,8 +87,9 @@ fn a_parent_outside_of_namespaces_names_its_childrens() {
     let kind = Kind { namespaced: false, ..todo() };
     let object = r#"{"metadata":{"name":"buy","uid":"u-1","resourceVersion":"7"}}"#;
     let entity = mapping::entity(&kind, object.as_bytes()).unwrap();
-    let read =
-        |child: Value| wanted(Parent { kind: &kind, entity: &entity }, &kinds(), std::slice::from_ref(child.as_object().unwrap()));
+    let read = |child: Value| {
+        wanted(Parent { kind: &kind, entity: &entity }, &kinds(), std::slice::from_ref(child.as_object().unwrap()))
+    };
     assert_eq!(read(map("a")).unwrap_err().pointer, "/children/0/meta/namespace");
     let mut there = map("a");
     there["meta"] = json!({"namespace": "shop"});
@@ -106,8 +107,8 @@ fn what_is_there_decides_what_is_done() {
 
     assert_eq!(steps(&[]).steps, [Step::Look(a.clone())]);
     let apply = Step::Apply { wanted: a.clone(), uid: "c-a".into() };
-    assert_eq!(steps(&[child("a", OURS)]).steps, [apply.clone()]);
-    assert_eq!(steps(&[child("a", "")]).steps, [apply.clone()], "adopted");
+    assert_eq!(steps(&[child("a", OURS)]).steps, std::slice::from_ref(&apply));
+    assert_eq!(steps(&[child("a", "")]).steps, std::slice::from_ref(&apply), "adopted");
     let taken = Taken { place: a.place.clone(), controlled: true };
     assert_eq!(steps(&[child("a", ANOTHERS)]), Plan { steps: vec![], taken: vec![taken] });
     let deleting = format!(r#"{OURS},"deletionTimestamp":"2026-01-01T00:00:00Z""#);
