@@ -108,6 +108,8 @@ struct Resumed {
     place: Place,
     /// Entities of which something is not acknowledged, as far as the feed has named them.
     pending: HashSet<Key>,
+    /// What the app has had of them since.
+    had: HashMap<Key, Version>,
 }
 
 /// The changes of one entity that wait, in order.
@@ -135,7 +137,7 @@ impl Notices {
             settings,
             known: Known::new(known),
             told: None,
-            resumed: place.map(|place| Resumed { place, pending: HashSet::new() }),
+            resumed: place.map(|place| Resumed { place, pending: HashSet::new(), had: HashMap::new() }),
             lines: HashMap::new(),
             oldest: BTreeSet::new(),
             bytes: 0,
@@ -193,8 +195,13 @@ impl Notices {
             Ended::Failed(_) | Ended::Rejected => (Outcome::Done, true),
             Ended::Acknowledged => (Outcome::Done, false),
         };
-        if outcome == Outcome::Done && self.pop(key) {
-            self.queue.append(key.clone(), now);
+        if outcome == Outcome::Done {
+            if let Some(resumed) = &mut self.resumed {
+                resumed.had.insert(key.clone(), taken.notice.version);
+            }
+            if self.pop(key) {
+                self.queue.append(key.clone(), now);
+            }
         }
         self.queue.done(key, outcome, now, jitter);
         given_up
@@ -262,7 +269,7 @@ impl Notices {
     /// Whether the app has not acknowledged it yet.
     fn is_news(&mut self, delta: &Delta) -> bool {
         let (version, key) = (delta.entity.version, &delta.entity.key);
-        let Some(Resumed { place, pending }) = &mut self.resumed else { return true };
+        let Some(Resumed { place, pending, .. }) = &mut self.resumed else { return true };
         if version > place.version || pending.contains(key) {
             return true;
         }
@@ -293,8 +300,12 @@ impl Notices {
                     let last = self.lines.get(&entity.key).and_then(|line| line.waiting.back());
                     last.is_some_and(|last| last.version == entity.version)
                 };
-                let news =
-                    |entity: &&Arc<Entity>| !waits(entity) && had.as_ref().is_none_or(|had| had.lacks(entity.version));
+                let since = self.resumed.as_ref().map(|resumed| &resumed.had);
+                let just =
+                    |entity: &Arc<Entity>| since.and_then(|since| since.get(&entity.key)) == Some(&entity.version);
+                let news = |entity: &&Arc<Entity>| {
+                    !waits(entity) && !just(entity) && had.as_ref().is_none_or(|had| had.lacks(entity.version))
+                };
                 entities.iter().filter(news).map(|entity| known::snapshot(entity, None, now.wall)).collect()
             }
         };

@@ -20,8 +20,8 @@ use sidecar_core::recorder::{Action, Note, Reason};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::AGENT;
 use super::link::Link;
+use super::{AGENT, metrics};
 use crate::config::{AppConfig, HealthConfig};
 
 /// Signs under way. What does not fit says nothing new.
@@ -64,7 +64,7 @@ pub(super) fn health(app: &AppConfig, host: HeaderValue) -> (Signs, Health, Prob
 impl Prober {
     /// Shows whether the app is there.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("kab_app_up", "Whether the app answers (1) or is away (0)", self.up.clone());
+        metrics::up(registry, self.up.clone());
     }
 
     /// Probes until `stop`. `tell` is told when the app goes and when it comes back.

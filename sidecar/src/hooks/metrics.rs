@@ -73,6 +73,11 @@ impl Drop for UnderWay {
     }
 }
 
+/// Shows whether the app is there.
+pub(super) fn up(registry: &mut Registry, up: Gauge) {
+    registry.register("kab_app_up", "Whether the app answers (1) or is away (0)", up);
+}
+
 impl Metrics {
     /// Registers the counters.
     pub fn register(registry: &mut Registry) -> Self {
