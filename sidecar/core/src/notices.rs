@@ -46,6 +46,16 @@ pub struct Notice {
     pub learned: SystemTime,
 }
 
+impl Notice {
+    /// The version by which a place names it, which no other entity's change has. A deletion that was found out has none of its own.
+    fn named(&self) -> Version {
+        match (self.event, self.skipped) {
+            (Event::Deleted, Skipped::Unknown) => self.entity.version,
+            _ => self.version,
+        }
+    }
+}
+
 /// One call to make; say [`Notices::done`] of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -161,8 +171,8 @@ impl Notices {
         match feed {
             Feed::Delta(delta) => {
                 let version = delta.entity.version;
-                if self.is_news(&delta) {
-                    self.push(self.known.notice(&delta, now.wall), now.instant);
+                if let Some(skipped) = self.is_news(&delta) {
+                    self.push(Notice { skipped, ..self.known.notice(&delta, now.wall) }, now.instant);
                 }
                 self.known.observe(&delta);
                 self.come_to(version);
@@ -234,9 +244,9 @@ impl Notices {
         let version = beyond.unwrap_or(told).min(told);
         let exceptions = self.oldest.iter().take(MOST_EXCEPTIONS).filter(|(first, _)| *first <= version);
         let exceptions = exceptions.map(|(first, key)| {
-            let line = self.lines.get(key).map(|line| line.waiting.iter().rev());
-            let last = line.and_then(|mut line| line.find(|notice| notice.version <= version));
-            Exception { first: *first, last: last.map_or(*first, |notice| notice.version).max(*first) }
+            let line = || self.lines.get(key).into_iter().flat_map(|line| &line.waiting).map(|notice| notice.named());
+            let first = line().min().unwrap_or(*first);
+            Exception { first, last: line().filter(|last| *last <= version).max().unwrap_or(first).max(first) }
         });
         Some(Place { version, exceptions: exceptions.collect() })
     }
@@ -266,18 +276,19 @@ impl Notices {
         self.gaps
     }
 
-    /// Whether the app has not acknowledged it yet.
-    fn is_news(&mut self, delta: &Delta) -> bool {
+    /// Whether the app has not acknowledged it yet, and what may have been passed over before it: a place does not say why its first change waits, which
+    /// may stand for others.
+    fn is_news(&mut self, delta: &Delta) -> Option<Skipped> {
         let (version, key) = (delta.entity.version, &delta.entity.key);
-        let Some(Resumed { place, pending, .. }) = &mut self.resumed else { return true };
+        let Some(Resumed { place, pending, .. }) = &mut self.resumed else { return Some(Skipped::Known(0)) };
         if version > place.version || pending.contains(key) {
-            return true;
+            return Some(Skipped::Known(0));
         }
         let begins = place.exceptions.iter().any(|exception| exception.first == version);
-        if begins {
+        begins.then(|| {
             pending.insert(key.clone());
-        }
-        begins
+            Skipped::Unknown
+        })
     }
 
     fn come_to(&mut self, version: Version) {
