@@ -1,6 +1,6 @@
 //! The sidecar: serves custom resources as entities on localhost, and broadcasts their changes to Kafka.
 //!
-//! `main → app → drivers (http, admission, bridge, reconciler) → gateways (store, informer, hooks, leases, events) → sidecar_core → contract`. Drivers never import drivers, gateways
+//! `main → app → drivers (http, admission, bridge, expirer, notifier, reconciler) → gateways (store, informer, hooks, leases, events) → sidecar_core → contract`. Drivers never import drivers, gateways
 //! never import gateways or drivers; only `app` constructs.
 
 pub mod app;
