@@ -13,6 +13,7 @@ use hyper::{Request, Response};
 use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
+use sidecar_core::kind::Kind;
 use tokio::sync::mpsc;
 
 /// A request as it came.
@@ -95,6 +96,20 @@ async fn answer(
             Ok(Response::new(BodyExt::boxed_unsync(StreamBody::new(frames))))
         }
         Reply::BreakOff => Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset by peer")),
+    }
+}
+
+/// The kind Todo, owned.
+pub(crate) fn todos() -> Kind {
+    Kind {
+        group: "k8sasbackend.com".to_owned(),
+        version: "v1".to_owned(),
+        kind: "Todo".to_owned(),
+        plural: "todos".to_owned(),
+        namespaced: true,
+        has_spec: true,
+        has_status: true,
+        owned: true,
     }
 }
 

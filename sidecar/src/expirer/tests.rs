@@ -8,21 +8,8 @@ use sidecar_core::mapping;
 use sidecar_core::version::Version;
 
 use super::*;
-use crate::fake::{self, Log, Reply};
+use crate::fake::{self, Log, Reply, todos};
 use crate::leases::{Standing, Term, leadership_that_is};
-
-fn kind() -> Kind {
-    Kind {
-        group: "k8sasbackend.com".to_owned(),
-        version: "v1".to_owned(),
-        kind: "Todo".to_owned(),
-        plural: "todos".to_owned(),
-        namespaced: true,
-        has_spec: true,
-        has_status: true,
-        owned: true,
-    }
-}
 
 /// A Todo that expires so many seconds from now.
 fn todo(id: &str, version: u64, seconds: i64) -> Arc<Entity> {
@@ -31,17 +18,17 @@ fn todo(id: &str, version: u64, seconds: i64) -> Arc<Entity> {
         r#"{{"metadata":{{"name":"{id}","namespace":"shop","uid":"u-{id}","resourceVersion":"{version}",
         "annotations":{{"k8sasbackend.com/expires-at":"{at}"}}}},"spec":{{"message":"m"}}}}"#
     );
-    Arc::new(mapping::entity(&kind(), object.as_bytes()).unwrap())
+    Arc::new(mapping::entity(&todos(), object.as_bytes()).unwrap())
 }
 
-fn run(todos: Vec<Arc<Entity>>, standing: Standing) -> (Arc<View>, Log) {
+fn run(entities: Vec<Arc<Entity>>, standing: Standing) -> (Arc<View>, Log) {
     let (client, log) = fake::client(|_| Reply::Json(200, r#"{"kind":"Status","details":{"uid":"u"}}"#.to_owned()));
     let mut registry = prometheus_client::registry::Registry::default();
     let store = Store::new(client, crate::store::Metrics::register(&mut registry));
     let view = Arc::new(View::new(Some("shop".into())));
-    view.fill(Version(10), todos, Instant::now());
+    view.fill(Version(10), entities, Instant::now());
     let leadership = leadership_that_is(standing);
-    let (kind, metrics) = (Arc::new(kind()), Metrics::default());
+    let (kind, metrics) = (Arc::new(todos()), Metrics::default());
     let expirer = Expirer { kind, view: Arc::clone(&view), store, leadership, metrics };
     tokio::spawn(expirer.run(CancellationToken::new()));
     (view, log)

@@ -6,9 +6,8 @@ use parking_lot::Mutex;
 use runtime::readiness::{Need, Readiness};
 use serde_json::{Value, json};
 
-use super::tests::todo;
 use super::*;
-use crate::fake::{self, Asked, Reply};
+use crate::fake::{self, Asked, Reply, todos};
 
 /// An API server with Leases, which knows versions and merges.
 #[derive(Clone, Default)]
@@ -69,7 +68,7 @@ impl Replica {
         let millis = Duration::from_millis;
         let keeper = Keeper {
             client,
-            kind: Arc::new(todo()),
+            kind: Arc::new(todos()),
             scope: Some("shop".into()),
             home: "home".to_owned(),
             purpose: Purpose::Own,

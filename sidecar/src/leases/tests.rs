@@ -5,7 +5,7 @@ use runtime::readiness::{Need, Readiness};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::fake::{self, Asked, Log, Reply};
+use crate::fake::{self, Asked, Log, Reply, todos};
 
 const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/shop/leases";
 
@@ -58,7 +58,7 @@ fn keep(process: &str, app: Option<&str>, serve: impl Fn(&Asked) -> Reply + Send
     let seconds = Duration::from_secs;
     let keeper = Keeper {
         client,
-        kind: Arc::new(todo()),
+        kind: Arc::new(todos()),
         scope: Some("shop".into()),
         home: "home".to_owned(),
         purpose: Purpose::Own,
@@ -75,19 +75,6 @@ fn keep(process: &str, app: Option<&str>, serve: impl Fn(&Asked) -> Reply + Send
     let stop = CancellationToken::new();
     let ended = tokio::spawn(keeper.run(stop.clone()));
     Kept { leadership, readiness, log, stop, ended }
-}
-
-pub(super) fn todo() -> Kind {
-    Kind {
-        group: "k8sasbackend.com".to_owned(),
-        version: "v1".to_owned(),
-        kind: "Todo".to_owned(),
-        plural: "todos".to_owned(),
-        namespaced: true,
-        has_spec: true,
-        has_status: true,
-        owned: true,
-    }
 }
 
 impl Kept {
