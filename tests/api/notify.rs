@@ -275,7 +275,12 @@ fn of_three_replicas_one_notifies_and_another_goes_on_when_it_is_killed_or_froze
             for todo in 0..20 {
                 let name = format!("round-{round}-{todo}");
                 until_told(&app, world, &name, &format!("added {name} x")).await?;
-                assert_eq!(of(&app, world, &name).len(), 1, "{name}");
+                let calls = of(&app, world, &name);
+                // At least once: a call that was under way when its leader fell, or that the app answered late, comes again.
+                assert!(
+                    calls.iter().all(|call| *call == calls[0]) && calls.len() <= 2,
+                    "round {round}, {name}: {calls:?}"
+                );
             }
             if signal == Signal::SIGSTOP {
                 // What thaws has nothing to tell: another leads.
@@ -343,7 +348,7 @@ fn a_change_that_the_app_chokes_on_is_tried_again_and_holds_up_no_other_entity()
             until_told(&app, world, name, &format!("modified {name} two")).await?;
         }
         assert!(app.overlap().is_none());
-        assert!(sidecar.metric("kab_notify_results").await? > 0.0);
+        assert!(sidecar.metric("kab_notify_results_total").await? > 0.0);
         Ok(())
     });
 }
